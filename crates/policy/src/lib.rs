@@ -1,1 +1,13 @@
+//! Every decision that Waxwing takes, as a pure function.
+//!
+//! Facts go in, a verdict comes out: no socket, no clock, no randomness of its own. The rooms around it observe and
+//! obey. Settings and TLS facts meet in [`tls`] and nowhere else.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod disposition;
+pub mod mx;
+pub mod retry;
+pub mod route;
+pub mod tls;
