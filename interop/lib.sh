@@ -1,0 +1,165 @@
+# Shared by the scenarios: `. "$(dirname "$0")/../lib.sh"` is the first thing that each of them does.
+#
+# A scenario runs on loopback in a scratch folder of its own, and ends each process that it started by its id. It ends
+# with 0 when all went well, with 77 and a line that says why when it cannot be run here, otherwise with the reason and
+# the ends of the logs. KEEP=1 leaves the scratch folder behind.
+set -euo pipefail
+
+interop=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+target=${CARGO_TARGET_DIR:-$(dirname "$interop")/target}
+kit=$target/interop
+waxwing=${WAXWING_BIN:-$target/debug/waxwing}
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/waxwing-interop.XXXXXX")
+logs=()
+started=() # "PID" of our own, or "root PID" of what was started through as_root
+export PYTHONPATH=$interop/lib PYTHONDONTWRITEBYTECODE=1 NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
+
+# The test's own settings decide, not those of the shell that it was started from.
+for variable in $(compgen -e WAXWING_ || true); do unset "$variable"; done
+
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+# background LOG COMMAND…: starts it; its output goes to the log, its id to $last_pid.
+background() {
+    local log=$1
+    shift
+    logs+=("$log")
+    "$@" >"$log" 2>&1 </dev/null &
+    last_pid=$!
+    started+=("$last_pid")
+}
+
+# wait_until SECONDS WHAT COMMAND…: until the command succeeds.
+wait_until() {
+    local deadline=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "$what: not in time"
+        sleep 0.1
+    done
+}
+
+end_process() {
+    local pid=$1 as=${2:-} patience
+    $as kill -TERM "$pid" 2>/dev/null || return 0
+    for patience in $(seq 100); do
+        $as kill -0 "$pid" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    echo "process $pid did not stop within 10 s of SIGTERM and was killed" >&2
+    $as kill -KILL "$pid" 2>/dev/null || true
+}
+
+clean_up() {
+    local status=$? index log
+    set +e
+    for ((index = ${#started[@]} - 1; index >= 0; index--)); do
+        case ${started[index]} in
+        root\ *) end_process "${started[index]#root }" as_root ;;
+        *) end_process "${started[index]}" ;;
+        esac
+    done 2>>"$scratch/end.log"
+    cat "$scratch/end.log" >&2
+    if [ "$status" != 0 ] && [ "$status" != 77 ]; then
+        for log in ${logs[@]+"${logs[@]}"}; do
+            [ -s "$log" ] && echo "--- the end of $(basename "$log"):" && as_root tail -n 40 "$log"
+        done >&2
+    fi
+    type scenario_clean_up >/dev/null 2>&1 && scenario_clean_up
+    if [ -n "${KEEP:-}" ]; then echo "left behind: $scratch"; else as_root rm -rf "$scratch"; fi
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+as_root() {
+    if [ "$(id -u)" = 0 ] || ! can_be_root; then "$@"; else sudo -n "$@"; fi
+}
+
+can_be_root() { [ "$(id -u)" = 0 ] || { command -v sudo >/dev/null && sudo -n true 2>/dev/null; }; }
+
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# --- certificates ----------------------------------------------------------------------------------------------------
+
+# An authority for this run alone: $scratch/ca.pem.
+make_ca() {
+    quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=Waxwing interop CA" \
+        -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \
+        -keyout "$scratch/ca.key" -out "$scratch/ca.pem"
+}
+
+# good_certificate NAME HOST: $scratch/NAME.pem and .key, signed by the authority.
+good_certificate() {
+    quietly openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" \
+        -keyout "$scratch/$1.key" -out "$scratch/$1.csr"
+    printf 'subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n' "$2" >"$scratch/$1.ext"
+    quietly openssl x509 -req -in "$scratch/$1.csr" -CA "$scratch/ca.pem" -CAkey "$scratch/ca.key" -CAcreateserial \
+        -days 2 -extfile "$scratch/$1.ext" -out "$scratch/$1.pem"
+}
+
+# self_signed_certificate NAME HOST: the right name, but nobody vouches for it.
+self_signed_certificate() {
+    quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$2" \
+        -addext "subjectAltName=DNS:$2" -keyout "$scratch/$1.key" -out "$scratch/$1.pem"
+}
+
+quietly() {
+    local said
+    said=$("$@" 2>&1) || fail "$1 said: $said"
+}
+
+# --- the parts -------------------------------------------------------------------------------------------------------
+
+# start_dns: answers from $scratch/zone ("NAME TYPE DATA" lines); its address is then in $dns.
+start_dns() {
+    background "$scratch/dns.log" python3 "$interop/lib/dns.py" --zone "$scratch/zone" --port-file "$scratch/dns.port"
+    wait_until 10 "the DNS authority" test -s "$scratch/dns.port"
+    dns=127.0.0.1:$(cat "$scratch/dns.port")
+}
+
+# start_sink NAME [OPTION…]: a receiver of our own; its port is then in $sink_port, its mail in $scratch/NAME.
+start_sink() {
+    local name=$1
+    shift
+    mkdir -p "$scratch/$name"
+    background "$scratch/$name.log" python3 "$interop/lib/sink.py" --store "$scratch/$name" \
+        --port-file "$scratch/$name.port" "$@"
+    wait_until 10 "the receiver $name" test -s "$scratch/$name.port"
+    sink_port=$(cat "$scratch/$name.port")
+}
+
+# start_waxwing SMTP_PORT [WAXWING_VARIABLE=VALUE…]: afterwards WAXWING_URL and WAXWING_KEY tell where and with which key.
+start_waxwing() {
+    local smtp_port=$1 port
+    shift
+    [ -x "$waxwing" ] || fail "no binary at $waxwing: build it with 'cargo build -p server'"
+    port=$(free_port)
+    export WAXWING_URL=http://127.0.0.1:$port WAXWING_KEY=key-$(openssl rand -hex 16)
+    mkdir -p "$scratch/data"
+    (
+        cd "$scratch" # where no waxwing.toml lies about
+        exec env WAXWING_HTTP_LISTEN="127.0.0.1:$port" WAXWING_STORE="sqlite:$scratch/data" WAXWING_API_KEY="$WAXWING_KEY" \
+            WAXWING_DELIVER_TO_PRIVATE=127.0.0.0/8 WAXWING_SMTP_PORT="$smtp_port" WAXWING_RESOLVER="${dns:-127.0.0.1:9}" \
+            WAXWING_EHLO_NAME=sender.waxwing.test "$@" "$waxwing" serve
+    ) >"$scratch/waxwing.log" 2>&1 </dev/null &
+    waxwing_pid=$!
+    started+=("$waxwing_pid")
+    logs+=("$scratch/waxwing.log")
+    wait_until 20 "waxwing being ready" ready_or_dead
+    kill -0 "$waxwing_pid" 2>/dev/null || fail "waxwing ended right after its start"
+}
+
+ready_or_dead() { ! kill -0 "$waxwing_pid" 2>/dev/null || curl -fsS --max-time 2 "$WAXWING_URL/readyz"; }

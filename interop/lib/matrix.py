@@ -1,0 +1,122 @@
+"""A real receiver in three TLS states x the four settings: what became of each message, and how it travelled.
+
+The receiver takes mail for good.DOMAIN (its certificate is signed by the run's own authority), self-signed.DOMAIN and
+plain.DOMAIN (no TLS). Each state gets the same message with each of the four settings. The events are compared with
+the table in docs/tls.md, the messages that arrived with what was sent, and the receiver's own Received header and log
+with what the event claims.
+"""
+
+import argparse
+import pathlib
+import time
+
+import api
+import mail
+
+SENDER = "sender.test"
+PLAINTEXT, UNVERIFIED, VERIFIED = (False, False), (True, False), (True, True)
+LEFT = None
+
+# (require, skip) -> what happens at a receiver with a good certificate, a self-signed one, none
+TABLE = {
+    ("no", "no"): {"good": VERIFIED, "self-signed": PLAINTEXT, "plain": PLAINTEXT},
+    ("no", "yes"): {"good": UNVERIFIED, "self-signed": UNVERIFIED, "plain": PLAINTEXT},
+    ("yes", "no"): {"good": VERIFIED, "self-signed": LEFT, "plain": LEFT},
+    ("yes", "yes"): {"good": UNVERIFIED, "self-signed": UNVERIFIED, "plain": LEFT},
+}
+ENHANCED_CODE_WHEN_LEFT = {"plain": "4.7.4", "self-signed": "4.7.5"}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--domain", required=True, help="the receiver's domain, as in good.DOMAIN")
+    parser.add_argument("--mail", required=True, type=pathlib.Path, help="the folder that the receiver delivers to")
+    parser.add_argument("--log", required=True, type=pathlib.Path, help="the receiver's log")
+    arguments = parser.parse_args()
+
+    api.ok("POST", "/v4/domains", [("name", SENDER)])
+    cells = {recipient(state, settings, arguments): (state, settings) for settings in TABLE for state in TABLE[settings]}
+    for address, (state, (require, skip)) in cells.items():
+        options = {"o:require-tls": require, "o:skip-verification": skip, "h:X-Cell": address}
+        answer = api.ok("POST", f"/v3/{SENDER}/messages", mail.fields(f"app@{SENDER}", address, **options), mail.files())
+        assert answer["message"].startswith("Queued"), answer
+
+    told = api.outcomes(SENDER, cells)
+    delivered = [address for address, (state, settings) in cells.items() if TABLE[settings][state] is not LEFT]
+    arrived = wait_for_mail(arguments.mail, delivered)
+    log = arguments.log.read_text(errors="replace")
+    wrong = 0
+    for address, (state, settings) in cells.items():
+        problems = check(address, state, settings, told[address], arrived.get(address, []), log)
+        wrong += bool(problems)
+        print(f"  {'WRONG' if problems else 'ok':5} {row(state, settings, told[address])}", *problems, sep="\n        ")
+    if wrong:
+        raise SystemExit(f"FAILED: {wrong} of {len(cells)} cells")
+
+
+def recipient(state, settings, arguments):
+    require, skip = settings
+    return f"require-{require}-skip-{skip}@{state}.{arguments.domain}"
+
+
+def check(address, state, settings, event, messages, log):
+    expected = TABLE[settings][state]
+    problems = check_event(state, settings, expected, event)
+    if len(messages) != (expected is not LEFT):
+        problems.append(f"{len(messages)} messages arrived")
+    for message in messages:
+        problems += mail.differences(message)
+        if expected is not None and mail.received_over_tls(message) != expected[0]:
+            problems.append(f"the receiver's header says otherwise: {message.get_all('received')[0]}")
+    if expected is LEFT and address in log:
+        problems.append("the receiver was told of a recipient before TLS was decided")
+    return problems
+
+
+def check_event(state, settings, expected, event):
+    status = event["delivery-status"]
+    details = status.get("tls-details") or {}
+    seen = {"event": event["event"], "severity": event.get("severity")}
+    if expected is LEFT:
+        wanted = {"event": "failed", "severity": "temporary", "enhanced-code": ENHANCED_CODE_WHEN_LEFT[state]}
+        seen["enhanced-code"] = status.get("enhanced-code")
+        seen["never claims TLS"] = not status.get("tls") and not status.get("certificate-verified")
+        wanted["never claims TLS"] = True
+    else:
+        wanted = {"event": "delivered", "severity": None, "tls": expected[0], "certificate-verified": expected[1], "code": 250}
+        seen |= {name: status.get(name) for name in ("tls", "certificate-verified", "code")}
+        wanted["mx-host"], seen["mx-host"] = "mx." + event["recipient"].split("@")[1], status.get("mx-host")
+        wanted["TLS version told"], seen["TLS version told"] = expected[0], bool(details.get("version"))
+        wanted["reason for plaintext told"] = settings[0] == "no" and not expected[0]
+        seen["reason for plaintext told"] = bool(details.get("fallback"))
+    if state != "plain" and expected not in (LEFT, PLAINTEXT):
+        wanted["verdict is ok"], seen["verdict is ok"] = state == "good", details.get("verification") == "ok"
+    return [f"{name}: expected {wanted[name]!r}, got {seen[name]!r}" for name in wanted if wanted[name] != seen[name]]
+
+
+def row(state, settings, event):
+    require, skip = settings
+    status = event["delivery-status"]
+    details = status.get("tls-details") or {}
+    told = [f"require-tls={require:3}", f"skip-verification={skip:3}", f"{state:11}", event["event"]]
+    told += [str(event["severity"])] if event.get("severity") else []
+    told += [f"{name}={status[name]}" for name in ("tls", "certificate-verified", "enhanced-code") if name in status]
+    told += [f"{name}={details[name]}" for name in ("version", "verification", "fallback") if details.get(name)]
+    return " ".join(told)
+
+
+def wait_for_mail(folder, addresses, seconds=20):
+    """The messages that arrived, by the cell that they were sent for; waits for the receiver's own queue."""
+    deadline = time.monotonic() + seconds
+    while True:
+        arrived = {}
+        for path in folder.rglob("new/*"):
+            message = mail.read(path)
+            arrived.setdefault(message["X-Cell"], []).append(message)
+        if arrived.keys() >= set(addresses) or time.monotonic() > deadline:
+            return arrived
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()
