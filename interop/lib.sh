@@ -3,7 +3,7 @@
 # A scenario runs on loopback in a scratch folder of its own, and ends each process that it started by its id. It ends
 # with 0 when all went well, with 77 and a line that says why when it cannot be run here, otherwise with the reason and
 # the ends of the logs. KEEP=1 leaves the scratch folder behind.
-set -euo pipefail
+set -Eeuo pipefail
 
 interop=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$(dirname "$interop")/target}
@@ -80,6 +80,7 @@ clean_up() {
     exit "$status"
 }
 trap clean_up EXIT
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
 trap 'exit 130' INT TERM
 
 as_root() {
@@ -94,6 +95,8 @@ free_port() {
 
 # --- certificates ----------------------------------------------------------------------------------------------------
 
+new_key=(ec -pkeyopt ec_paramgen_curve:P-256) # what the receivers' certificates are made with
+
 # An authority for this run alone: $scratch/ca.pem.
 make_ca() {
     quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=Waxwing interop CA" \
@@ -103,7 +106,7 @@ make_ca() {
 
 # good_certificate NAME HOST: $scratch/NAME.pem and .key, signed by the authority.
 good_certificate() {
-    quietly openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$2" \
+    quietly openssl req -newkey "${new_key[@]}" -nodes -subj "/CN=$2" \
         -keyout "$scratch/$1.key" -out "$scratch/$1.csr"
     printf 'subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n' "$2" >"$scratch/$1.ext"
     quietly openssl x509 -req -in "$scratch/$1.csr" -CA "$scratch/ca.pem" -CAkey "$scratch/ca.key" -CAcreateserial \
@@ -112,7 +115,7 @@ good_certificate() {
 
 # self_signed_certificate NAME HOST: the right name, but nobody vouches for it.
 self_signed_certificate() {
-    quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$2" \
+    quietly openssl req -x509 -newkey "${new_key[@]}" -nodes -days 2 -subj "/CN=$2" \
         -addext "subjectAltName=DNS:$2" -keyout "$scratch/$1.key" -out "$scratch/$1.pem"
 }
 
@@ -163,3 +166,90 @@ start_waxwing() {
 }
 
 ready_or_dead() { ! kill -0 "$waxwing_pid" 2>/dev/null || curl -fsS --max-time 2 "$WAXWING_URL/readyz"; }
+
+# --- real mail servers -----------------------------------------------------------------------------------------------
+
+# debian_root USER…: a root folder of the scenario's own with Debian's mail servers in it, at $server_root; `in_root
+# COMMAND…` runs one there. The servers change users and bind sockets below fixed paths: with a root of their own nothing
+# of that touches the host, and no user need be made on it. Only root may enter it.
+debian_root() {
+    [ -e "$kit/debian/.complete" ] || skip "Debian's mail servers were not unpacked (script/bootstrap)"
+    can_be_root || skip "needs root, or sudo without a password, to enter a root folder of its own"
+    server_root=$scratch/root
+    cp -a "$kit/debian" "$server_root"
+    chmod 755 "$scratch" # the servers' users come through here to their mail
+    mkdir -p "$server_root"/{dev,etc/certificates,proc,run,tmp,var/lib,var/log,var/mail,var/run,var/spool/mail}
+    local user id=2000
+    printf 'root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$server_root/etc/passwd"
+    printf 'root:x:0:\nnogroup:x:65534:\n' >"$server_root/etc/group"
+    for user in mailbox "$@"; do
+        id=$((id + 1))
+        echo "$user:x:$id:$id::/var/mail:/bin/false" >>"$server_root/etc/passwd"
+        echo "$user:x:$id:" >>"$server_root/etc/group"
+    done
+    printf '127.0.0.1 localhost\n' >"$server_root/etc/hosts"
+    printf 'hosts: files\n' >"$server_root/etc/nsswitch.conf"
+    as_root chown -R 0:0 "$server_root"
+    as_root chown 2001:2001 "$server_root/var/mail" # mailbox
+    as_root chmod 1777 "$server_root/tmp"
+    as_root mknod -m 666 "$server_root/dev/null" c 1 3 2>/dev/null || skip "cannot make a device node in the servers' root"
+    as_root mknod -m 666 "$server_root/dev/urandom" c 1 9
+    as_root sh -c ": >'$server_root/dev/null'" 2>/dev/null || skip "device nodes do not work in $(dirname "$scratch")"
+    as_root chroot "$server_root" /bin/sh -c true || skip "cannot run a program in the servers' root"
+}
+
+in_root() { as_root chroot "$server_root" "$@"; }
+
+# background_in_root LOG [VARIABLE=VALUE…] COMMAND…: as `background`; the command must stay in the foreground.
+background_in_root() {
+    local log=$1
+    shift
+    logs+=("$log")
+    in_root /bin/sh -c 'echo $$ >/run/peer.pid; while [ "$1" != "${1#*=}" ]; do export "$1"; shift; done; exec "$@"' \
+        sh "$@" >"$log" 2>&1 </dev/null &
+    wait_until 10 "the server being started" test -s "$server_root/run/peer.pid"
+    started+=("root $(cat "$server_root/run/peer.pid")")
+}
+
+# three_states DOMAIN: certificates and DNS for good.DOMAIN (127.0.0.11), self-signed.DOMAIN (127.0.0.12) and plain.DOMAIN
+# (127.0.0.13), and a free port for all three in $smtp_port.
+three_states() {
+    local domain=$1 state
+    make_ca
+    good_certificate good "mx.good.$domain"
+    self_signed_certificate self-signed "mx.self-signed.$domain"
+    as_root cp "$scratch"/{good,self-signed}.{pem,key} "$server_root/etc/certificates/"
+    as_root chmod 600 "$server_root"/etc/certificates/*.key
+    address=([good]=127.0.0.11 [self-signed]=127.0.0.12 [plain]=127.0.0.13)
+    for state in good self-signed plain; do
+        printf '%s MX 10 %s\n%s A %s\n' "$state.$domain" "mx.$state.$domain" "mx.$state.$domain" "${address[$state]}"
+    done >"$scratch/zone"
+    smtp_port=$(free_port)
+}
+declare -A address=()
+
+# fill FILE…: a configuration with @PORT@ and the like filled in, on standard output.
+fill() {
+    sed -e "s|@PORT@|$smtp_port|g" -e "s|@GOOD@|${address[good]}|g" -e "s|@SELF_SIGNED@|${address[self-signed]}|g" \
+        -e "s|@PLAIN@|${address[plain]}|g" "$@"
+}
+
+# answers_smtp ADDRESS: whether a greeting comes.
+answers_smtp() {
+    python3 -c 'import smtplib, sys; smtplib.SMTP(sys.argv[1], int(sys.argv[2]), timeout=5).quit()' "$1" "$smtp_port"
+}
+
+# twelve_cells DOMAIN MAIL LOG [OPTION…]: waxwing against the receiver that runs now, in three states x the four settings.
+twelve_cells() {
+    local state domain=$1 mail=$2 log=$3
+    shift 3
+    for state in good self-signed plain; do
+        wait_until 20 "the receiver on ${address[$state]}" answers_smtp "${address[$state]}"
+    done
+    start_dns
+    start_waxwing "$smtp_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem"
+    as_root chmod -R a+rX "$server_root/var/log"
+    as_root env PYTHONPATH="$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1 WAXWING_URL="$WAXWING_URL" WAXWING_KEY="$WAXWING_KEY" \
+        NO_PROXY="$NO_PROXY" python3 "$interop/lib/matrix.py" \
+        --domain "$domain" --mail "$server_root$mail" --log "$server_root$log" "$@"
+}

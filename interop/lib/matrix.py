@@ -24,7 +24,13 @@ TABLE = {
     ("yes", "no"): {"good": VERIFIED, "self-signed": LEFT, "plain": LEFT},
     ("yes", "yes"): {"good": UNVERIFIED, "self-signed": UNVERIFIED, "plain": LEFT},
 }
-ENHANCED_CODE_WHEN_LEFT = {"plain": "4.7.4", "self-signed": "4.7.5"}
+BROKEN = {
+    ("no", "no"): dict.fromkeys(("good", "self-signed", "plain"), PLAINTEXT),
+    ("no", "yes"): dict.fromkeys(("good", "self-signed", "plain"), PLAINTEXT),
+    ("yes", "no"): dict.fromkeys(("good", "self-signed", "plain"), LEFT),
+    ("yes", "yes"): dict.fromkeys(("good", "self-signed", "plain"), LEFT),
+}
+ENHANCED_CODE_WHEN_LEFT = {"plain": "4.7.4", "self-signed": "4.7.5", "good": "4.7.5"}
 
 
 def main():
@@ -32,22 +38,24 @@ def main():
     parser.add_argument("--domain", required=True, help="the receiver's domain, as in good.DOMAIN")
     parser.add_argument("--mail", required=True, type=pathlib.Path, help="the folder that the receiver delivers to")
     parser.add_argument("--log", required=True, type=pathlib.Path, help="the receiver's log")
+    parser.add_argument("--handshake-breaks", action="store_true", help="the receiver's STARTTLS never works")
     arguments = parser.parse_args()
+    table = BROKEN if arguments.handshake_breaks else TABLE
 
     api.ok("POST", "/v4/domains", [("name", SENDER)])
-    cells = {recipient(state, settings, arguments): (state, settings) for settings in TABLE for state in TABLE[settings]}
+    cells = {recipient(state, settings, arguments): (state, settings) for settings in table for state in table[settings]}
     for address, (state, (require, skip)) in cells.items():
         options = {"o:require-tls": require, "o:skip-verification": skip, "h:X-Cell": address}
         answer = api.ok("POST", f"/v3/{SENDER}/messages", mail.fields(f"app@{SENDER}", address, **options), mail.files())
         assert answer["message"].startswith("Queued"), answer
 
     told = api.outcomes(SENDER, cells)
-    delivered = [address for address, (state, settings) in cells.items() if TABLE[settings][state] is not LEFT]
+    delivered = [address for address, (state, settings) in cells.items() if table[settings][state] is not LEFT]
     arrived = wait_for_mail(arguments.mail, delivered)
     log = arguments.log.read_text(errors="replace")
     wrong = 0
     for address, (state, settings) in cells.items():
-        problems = check(address, state, settings, told[address], arrived.get(address, []), log)
+        problems = check(address, state, settings, table[settings][state], told[address], arrived.get(address, []), log)
         wrong += bool(problems)
         print(f"  {'WRONG' if problems else 'ok':5} {row(state, settings, told[address])}", *problems, sep="\n        ")
     if wrong:
@@ -59,8 +67,7 @@ def recipient(state, settings, arguments):
     return f"require-{require}-skip-{skip}@{state}.{arguments.domain}"
 
 
-def check(address, state, settings, event, messages, log):
-    expected = TABLE[settings][state]
+def check(address, state, settings, expected, event, messages, log):
     problems = check_event(state, settings, expected, event)
     if len(messages) != (expected is not LEFT):
         problems.append(f"{len(messages)} messages arrived")
