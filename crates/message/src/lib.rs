@@ -1,1 +1,30 @@
+//! Messages as bytes (RFC 5322, MIME): composed from the parts that an application hands over, or accepted whole.
+//!
+//! - [`compose()`] builds a message from a [`Draft`].
+//! - [`accept()`] takes a message that somebody else built, and changes as little of it as it must.
+//!
+//! Both end in a [`Message`]: content with CRLF line endings, not yet dot-stuffed, and what events tell about it. That
+//! value is final; whoever signs it (DKIM) puts fields before its content and changes nothing else.
+//!
+//! No I/O and no clock: time and randomness arrive in an [`Identity`].
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod accept;
+mod body;
+pub mod compose;
+pub mod header;
+pub mod identity;
+pub mod limits;
+mod lines;
+pub mod mailbox;
+mod section;
+mod summary;
+
+pub use accept::{AcceptError, accept};
+pub use compose::{Attachment, ComposeError, Draft, compose};
+pub use header::HeaderError;
+pub use identity::Identity;
+pub use mailbox::{Mailbox, MailboxError};
+pub use summary::{AttachmentSummary, Message};

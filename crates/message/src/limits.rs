@@ -1,0 +1,28 @@
+//! Every limit on what a stranger hands over, with its source.
+
+/// Longest line of a header section, in octets, without CRLF (RFC 5322 §2.1.1).
+pub const HEADER_LINE_OCTETS: usize = 998;
+/// Most header fields of a message. Real mail has fewer than a hundred.
+pub const HEADER_FIELDS: usize = 1000;
+/// Longest header section, in octets. Room for a `To` of a thousand recipients.
+pub const HEADER_OCTETS: usize = 512 * 1024;
+/// Longest header value handed over beside a draft, in octets.
+pub const HEADER_VALUE_OCTETS: usize = 64 * 1024;
+/// Longest name of a header field, in octets: it and its first fold must fit one line of 78 (RFC 5322 §2.1.1).
+pub const HEADER_NAME_OCTETS: usize = 76;
+/// Longest Message-ID, in octets, without its brackets.
+pub const MESSAGE_ID_OCTETS: usize = 512;
+/// Longest subject, in octets.
+pub const SUBJECT_OCTETS: usize = 16 * 1024;
+/// Longest text of an address list, in octets.
+pub const MAILBOX_LIST_OCTETS: usize = 512 * 1024;
+/// Most mailboxes in one address list.
+pub const MAILBOXES: usize = 1000;
+/// Longest display name, in octets.
+pub const DISPLAY_NAME_OCTETS: usize = 256;
+/// Most attachments and inline files of a draft, and most that are told of an accepted message.
+pub const ATTACHMENTS: usize = 1000;
+/// Longest file name of an attachment, in octets.
+pub const FILENAME_OCTETS: usize = 255;
+/// Longest content type of an attachment with its parameters, in octets.
+pub const CONTENT_TYPE_OCTETS: usize = 255;
