@@ -253,3 +253,33 @@ twelve_cells() {
         NO_PROXY="$NO_PROXY" python3 "$interop/lib/matrix.py" \
         --domain "$domain" --mail "$server_root$mail" --log "$server_root$log" "$@"
 }
+
+# --- Mailgun clients -------------------------------------------------------------------------------------------------
+
+# client_scene: waxwing for a client, with receivers of our own behind it: mail for verified.test arrives in
+# $SINK_VERIFIED over verified TLS, mail for plain.test in $SINK_PLAIN without TLS.
+client_scene() {
+    local port
+    command -v openssl >/dev/null || skip "no openssl to make certificates with"
+    make_ca
+    good_certificate verified mx.verified.test
+    start_sink verified --host 127.0.0.21 --certificate "$scratch/verified.pem" --key "$scratch/verified.key"
+    port=$sink_port
+    start_sink plain --host 127.0.0.22 --port "$port"
+    printf '%s\n' 'verified.test MX 10 mx.verified.test' 'mx.verified.test A 127.0.0.21' \
+        'plain.test MX 10 mx.plain.test' 'mx.plain.test A 127.0.0.22' >"$scratch/zone"
+    start_dns
+    start_waxwing "$port" WAXWING_TRUST_ROOTS="$scratch/ca.pem"
+    export SINK_VERIFIED=$scratch/verified SINK_PLAIN=$scratch/plain
+}
+
+# node_client FILE / python_client FILE: runs it with the client packages that script/bootstrap fetched.
+node_client() {
+    [ -e "$kit/node/.installed" ] || skip "the Node clients were not installed (script/bootstrap)"
+    NODE_PATH=$kit/node/node_modules NODE_NO_WARNINGS=1 node "$1"
+}
+
+python_client() {
+    [ -e "$kit/venv/.installed" ] || skip "the Python clients were not installed (script/bootstrap)"
+    "$kit/venv/bin/python" "$1"
+}

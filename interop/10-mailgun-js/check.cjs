@@ -1,0 +1,143 @@
+"use strict";
+const assert = require("node:assert/strict");
+const FormData = require("form-data");
+const Mailgun = require("mailgun.js");
+const scene = require("../lib/scene.cjs");
+
+const domain = "js.sender.test";
+const quiet = { logger: { warn() {} } };
+const client = new (Mailgun.default ?? Mailgun)(FormData).client({ username: "api", key: scene.key, url: scene.url, ...quiet });
+
+async function main() {
+  await domains();
+  await connection();
+  await sending();
+  await options();
+  await paging();
+  await mistakes();
+}
+
+async function domains() {
+  const made = await client.domains.create({ name: domain });
+  assert.equal(made.name, domain);
+  assert.equal(made.require_tls, false);
+  assert.equal((await client.domains.create({ name: "second.test", require_tls: "true" })).require_tls, true);
+
+  const all = await client.domains.list();
+  assert.deepEqual(all.map(({ name }) => name).sort(), [domain, "second.test"]);
+  assert.deepEqual((await client.domains.list({ limit: 1, skip: 1 })).length, 1);
+
+  await client.domains.update("second.test", { require_tls: "false", skip_verification: "true" });
+  const second = await client.domains.get("second.test");
+  assert.equal(second.name, "second.test");
+  assert.deepEqual([second.require_tls, second.skip_verification], [false, true]);
+
+  await client.domains.destroy("second.test");
+  assert.equal((await scene.rejected(client.domains.get("second.test"))).status, 404);
+  console.log("domains: made, listed, read, changed, deleted");
+}
+
+async function connection() {
+  assert.deepEqual(settings(await client.domains.getConnection(domain)), [false, false]);
+  const changed = await client.domains.updateConnection(domain, { require_tls: true, skip_verification: false });
+  assert.match(changed.message, /connection settings have been updated/);
+  assert.deepEqual(settings(changed), [true, false]);
+  await client.domains.updateConnection(domain, { skip_verification: true }); // the other one stays
+  assert.deepEqual(settings(await client.domains.getConnection(domain)), [true, true]);
+  assert.deepEqual(settings(await client.domains.get(domain)), [true, true]);
+  console.log("connection settings: read, changed, changed in part");
+}
+
+const settings = (from) => [from.require_tls, from.skip_verification];
+
+async function sending() {
+  await client.domains.updateConnection(domain, { require_tls: true, skip_verification: false });
+  const sent = await client.messages.create(domain, {
+    from: `Wäxwing <app@${domain}>`,
+    to: ["one@verified.test", "Zwei <two@verified.test>"],
+    cc: "three@verified.test",
+    subject: scene.subject,
+    text: scene.text,
+    html: "<p>Zażółć</p>",
+    attachment: [{ filename: "vedhæftet fil.bin", data: scene.attachment }],
+    "o:require-tls": true,
+    "o:skip-verification": false,
+    "o:tag": ["first", "second"],
+    "v:order": "4711",
+    "h:X-Shop": "Café",
+  });
+  assert.equal(sent.status, 200);
+  assert.match(sent.id, /^<.+@.+>$/);
+  for (const name of ["one", "two", "three"]) {
+    const event = await scene.outcome(domain, `${name}@verified.test`);
+    assert.deepEqual(scene.how(event), ["delivered", true, true]);
+    assert.equal(event.message.headers["message-id"], sent.id.slice(1, -1));
+    assert.deepEqual(event.tags, ["first", "second"]);
+    assert.equal(event["user-variables"].order, "4711");
+  }
+  const message = scene.kept(process.env.SINK_VERIFIED, "one@verified.test");
+  assert.ok(scene.holds(message, scene.attachment), "the attachment arrived as it was sent");
+  assert.match(message, /filename\*?(0\*)?=/);
+  console.log("sending: three recipients, attachment, tags, variables; delivered over verified TLS");
+}
+
+async function options() {
+  const send = (to, more) =>
+    client.messages.create(domain, { from: `app@${domain}`, to, subject: "TLS", text: "options", ...more });
+
+  await send("by-domain@plain.test", {}); // the domain demands TLS, the receiver has none
+  await send("by-message@plain.test", { "o:require-tls": false }); // the message is stronger
+  await send("skipped@verified.test", { "o:require-tls": true, "o:skip-verification": true });
+  assert.deepEqual(scene.how(await scene.outcome(domain, "by-domain@plain.test")).slice(0, 2), ["failed", "temporary"]);
+  assert.deepEqual(scene.how(await scene.outcome(domain, "by-message@plain.test")), ["delivered", false, false]);
+  assert.deepEqual(scene.how(await scene.outcome(domain, "skipped@verified.test")), ["delivered", true, false]);
+  const message = "From: app@js.sender.test\r\nTo: mime@verified.test\r\nSubject: MIME\r\n\r\nready made\r\n";
+  await client.messages.create(domain, { to: "mime@verified.test", message });
+  assert.deepEqual(scene.how(await scene.outcome(domain, "mime@verified.test")), ["delivered", true, true]);
+  console.log("TLS options: message over domain in both directions; ready-made MIME");
+}
+
+async function paging() {
+  const whole = await client.events.get(domain, { ascending: "yes", limit: 300 });
+  assert.ok(whole.items.length >= 14, `only ${whole.items.length} events`);
+  const seen = [];
+  let page = await client.events.get(domain, { ascending: "yes", limit: 3 });
+  let pages = 0;
+  while (page.items.length > 0) {
+    assert.ok(page.items.length <= 3);
+    seen.push(...page.items.map(({ id }) => id));
+    assert.ok(++pages < 100, "the pages do not end");
+    page = await client.events.get(domain, { page: page.pages.next.page });
+  }
+  assert.deepEqual(seen, whole.items.map(({ id }) => id));
+  const back = await client.events.get(domain, { page: page.pages.previous.page });
+  assert.deepEqual(back.items.map(({ id }) => id), seen.slice(-back.items.length));
+  const failed = await client.events.get(domain, { event: "failed", severity: "temporary" });
+  assert.deepEqual(failed.items.map(({ recipient }) => recipient), ["by-domain@plain.test"]);
+  console.log(`events: ${seen.length} in ${pages} pages to the end, and back`);
+}
+
+async function mistakes() {
+  const mail = { from: `app@${domain}`, to: "one@verified.test", subject: "x", text: "x" };
+  const stranger = new (Mailgun.default ?? Mailgun)(FormData).client({ username: "api", key: "wrong", url: scene.url });
+  assert.equal((await scene.rejected(stranger.messages.create(domain, mail))).status, 401);
+  assert.equal((await scene.rejected(stranger.domains.list())).status, 401);
+
+  const unknown = await scene.rejected(client.messages.create("nobody.test", mail));
+  assert.equal(unknown.status, 404);
+  assert.match(unknown.details, /Domain not found: nobody\.test/);
+
+  const { to: _, ...addressless } = mail;
+  const missing = await scene.rejected(client.messages.create(domain, addressless));
+  assert.equal(missing.status, 400);
+  assert.match(missing.details, /to parameter is missing/);
+  const nonsense = await scene.rejected(client.messages.create(domain, { ...mail, "o:require-tls": "perhaps" }));
+  assert.equal(nonsense.status, 400);
+  assert.match(nonsense.details, /o:require-tls/);
+  console.log("mistakes: wrong key, unknown domain, no recipient, an option that is neither yes nor no");
+}
+
+main().catch((error) => {
+  console.error("FAILED:", error);
+  process.exit(1);
+});
