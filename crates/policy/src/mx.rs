@@ -27,7 +27,7 @@ pub struct MxHost {
 /// What the DNS said about a domain's MX records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MxAnswer {
-    /// At least one record.
+    /// The records that name a host or the root. None of them, when what is published names neither.
     Records(Vec<MxRecord>),
     /// The domain exists and has no MX record.
     NoRecords,
@@ -42,6 +42,8 @@ pub enum NoMailHost {
     NullMx,
     /// It does not exist.
     NoSuchDomain,
+    /// It has MX records, and none of them names a host.
+    NoUsableHost,
 }
 
 /// The hosts for a domain, in the order in which they are to be tried, at most [`MX_HOSTS`].
@@ -178,6 +180,9 @@ mod tests {
         assert_eq!(hosts(&domain("d.test"), MxAnswer::NoRecords, || 0), Ok(vec![host]));
         let nowhere = hosts(&domain("d.test"), MxAnswer::NoSuchDomain, || 0);
         assert_eq!(nowhere, Err(NoMailHost::NoSuchDomain));
+        // Records that name no host do not make the domain its own host: it has MX records.
+        let unusable = hosts(&domain("d.test"), MxAnswer::Records(Vec::new()), || 0);
+        assert_eq!(unusable, Err(NoMailHost::NoUsableHost));
     }
 
     #[test]

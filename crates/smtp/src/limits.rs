@@ -44,3 +44,5 @@ pub const DATA_BLOCK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 pub const DATA_TERMINATION_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Until QUIT is answered. Nothing depends on that answer, so we do not wait long for it.
 pub const QUIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest attempt, all hosts together. A lease on the recipients must last longer.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30 * 60);

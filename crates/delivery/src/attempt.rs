@@ -1,0 +1,433 @@
+//! The attempt: hosts and addresses in order, until every recipient has its outcome.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use policy::disposition::Stage;
+use policy::mx::{NoMailHost, Prohibited, may_reach};
+use policy::tls::{Effective, Minimum, Protection, Resolved, TlsPolicy, Verdict, decide, strengthen};
+use smtp::limits::ADDRESSES_PER_ATTEMPT;
+use smtp::{Address, Command, Domain, EnhancedCode, ReturnPath};
+
+use crate::client::{Client, Credentials, Route, RouteHost, Target, is_our_own};
+use crate::connect::{NotOpened, open};
+use crate::report::{
+    Channel, ConnectionReport, Outcome, PlaintextReason, Problem, RecipientReport, Report, STARTTLS_NOT_SUPPORTED,
+    STARTTLS_REFUSED, Step,
+};
+use crate::starttls::{Observation, Ready, observe};
+use crate::tls::TlsFacts;
+use crate::transaction::{self, Fate, Mail};
+
+/// What is to be delivered: one message, its due recipients at one destination.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The recipients' domain.
+    pub destination: &'a Domain,
+    /// The reverse-path.
+    pub return_path: &'a ReturnPath,
+    /// The recipients, at most [`smtp::limits::RECIPIENTS_PER_TRANSACTION`].
+    pub recipients: &'a [Address],
+    /// The content in wire form ([`smtp::data::to_wire`]).
+    pub wire: &'a [u8],
+    /// What the sender asked for.
+    pub sender: Resolved,
+}
+
+/// Most hosts that are let into a transaction: where one postpones, a second may take the message, a third is
+/// unlikely to (Postfix limits sessions the same way).
+const SESSIONS: usize = 2;
+
+impl Client {
+    /// Attempts a delivery. Never fails: what went wrong is in the report.
+    pub async fn attempt(&self, job: Job<'_>) -> Report {
+        let started = Instant::now();
+        let route = self.route_for(job.destination);
+        let effective = strengthen(job.sender.policy, route.map_or(Minimum::None, |route| route.minimum));
+        let mut attempt = Attempt::new(self, job, route, effective.policy);
+        match self.hosts(job.destination, route).await {
+            Ok(hosts) => attempt.walk(&hosts).await,
+            Err(NoHosts { problem, permanent }) => attempt.settle_all(&problem, permanent),
+        }
+        attempt.into_report(started, effective)
+    }
+
+    /// The hosts to try, in order.
+    pub(crate) async fn hosts(&self, destination: &Domain, route: Option<&Route>) -> Result<Vec<RouteHost>, NoHosts> {
+        if let Some(route) = route {
+            return Ok(vec![route.host.clone()]);
+        }
+        let answer = self.dns.mx(destination).await.map_err(|error| {
+            NoHosts::for_now("dns-failed", format!("the MX lookup of {destination} failed: {error}"))
+        })?;
+        policy::mx::hosts(destination, answer, rand::random)
+            .map(|hosts| hosts.into_iter().map(|host| RouteHost::Name(host.name)).collect())
+            .map_err(|why| NoHosts::for_good(destination, why))
+    }
+
+    /// The addresses of a host that may be connected to, and a step for each that may not.
+    pub(crate) async fn addresses(&self, host: &RouteHost, route: Option<&Route>) -> (Vec<SocketAddr>, Vec<Step>) {
+        let port = route.map_or(self.options.smtp_port, |route| route.port);
+        let no_address = |reason, detail| (Vec::new(), vec![step(host, None, "skipped", Some(reason), detail)]);
+        let found = match host {
+            RouteHost::Address(address) => vec![*address],
+            RouteHost::Name(name) => match self.dns.addresses(name).await {
+                Ok(found) if found.is_empty() => {
+                    return no_address("no-address", format!("{name} has no address"));
+                }
+                Ok(found) => found,
+                Err(error) => return no_address("dns-failed", error.to_string()),
+            },
+        };
+        let mut skipped = Vec::new();
+        // A route names its host on purpose, wherever it is; what the DNS names is a stranger's choice.
+        let allowed =
+            |address: &IpAddr| match may_reach(*address, is_our_own(*address), &self.options.deliver_to_private) {
+                Err(why) if route.is_none() => {
+                    let words = match why {
+                        Prohibited::NotPublic => "not a public address (see deliver_to_private)",
+                        Prohibited::OurOwn => "an address of this machine: mail would loop (see deliver_to_private)",
+                    };
+                    skipped.push(step(host, Some(*address), "skipped", Some("address-prohibited"), words.to_owned()));
+                    false
+                }
+                _ => true,
+            };
+        let addresses = found.into_iter().filter(allowed).map(|ip| SocketAddr::new(ip, port)).collect();
+        (addresses, skipped)
+    }
+}
+
+/// Why there is no host to try.
+pub(crate) struct NoHosts {
+    pub(crate) problem: Problem,
+    pub(crate) permanent: bool,
+}
+
+impl NoHosts {
+    fn for_now(reason: &'static str, words: String) -> NoHosts {
+        let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 3)), reason, words);
+        NoHosts { problem, permanent: false }
+    }
+
+    fn for_good(destination: &Domain, why: NoMailHost) -> NoHosts {
+        let (code, reason, words) = match why {
+            NoMailHost::NullMx => {
+                ((556, EnhancedCode::new(5, 1, 10)), "null-mx", format!("{destination} takes no mail (null MX)"))
+            }
+            NoMailHost::NoSuchDomain => {
+                ((550, EnhancedCode::new(5, 1, 2)), "no-such-domain", format!("{destination} does not exist"))
+            }
+            NoMailHost::NoUsableHost => (
+                (550, EnhancedCode::new(5, 4, 4)),
+                "no-usable-mx",
+                format!("no MX record of {destination} names a host"),
+            ),
+        };
+        NoHosts { problem: Problem::ours(Stage::Lookup, code, reason, words), permanent: true }
+    }
+}
+
+/// A recipient during the attempt.
+#[derive(Default)]
+struct Slot {
+    settled: Option<RecipientReport>,
+    /// The most telling of the problems so far; what is reported if nothing settles it.
+    pending: Option<(Problem, Option<Arc<ConnectionReport>>)>,
+}
+
+struct Attempt<'a> {
+    client: &'a Client,
+    job: Job<'a>,
+    route: Option<&'a Route>,
+    policy: TlsPolicy,
+    deadline: tokio::time::Instant,
+    slots: Vec<Slot>,
+    steps: Vec<Step>,
+    addresses_tried: usize,
+    sessions: usize,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(client: &'a Client, job: Job<'a>, route: Option<&'a Route>, policy: TlsPolicy) -> Self {
+        Attempt {
+            client,
+            job,
+            route,
+            policy,
+            deadline: tokio::time::Instant::now() + client.options.timeouts.attempt,
+            slots: job.recipients.iter().map(|_| Slot::default()).collect(),
+            steps: Vec::new(),
+            addresses_tried: 0,
+            sessions: 0,
+        }
+    }
+
+    /// Every host, every address of it, until nobody waits any more or the limits are reached.
+    async fn walk(&mut self, hosts: &[RouteHost]) {
+        for host in hosts {
+            if self.is_over() {
+                break;
+            }
+            let (addresses, skipped) = self.client.addresses(host, self.route).await;
+            for step in skipped {
+                self.note_problem(&problem_of_skipped(&step), None);
+                self.steps.push(step);
+            }
+            for address in addresses {
+                if self.is_over() {
+                    break;
+                }
+                self.addresses_tried += 1;
+                self.visit(&Target { host: host.clone(), address }).await;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.slots.iter().all(|slot| slot.settled.is_some())
+            || self.addresses_tried >= ADDRESSES_PER_ATTEMPT
+            || self.sessions >= SESSIONS
+            || tokio::time::Instant::now() >= self.deadline
+    }
+
+    /// One address: connect, observe, decide, and deliver, reconnect or leave as decided.
+    async fn visit(&mut self, target: &Target) {
+        let opened = match open(self.client, target, self.deadline).await {
+            Ok(opened) => opened,
+            Err(not_opened) => return self.not_opened(target, not_opened, None),
+        };
+        let mut report = connection_report(target, opened.local, opened.extensions.smtputf8);
+        let observation = observe(self.client, target, opened).await;
+        report.handshake = observation.facts().cloned();
+        match (decide(self.policy, observation.observed()), observation) {
+            (Verdict::Deliver(Protection::Verified), Observation::Encrypted(ready, facts)) => {
+                self.transact(target, ready, Channel::Verified(facts), report).await;
+            }
+            (Verdict::Deliver(Protection::Encrypted), Observation::Encrypted(ready, facts)) => {
+                self.transact(target, ready, Channel::Encrypted(facts), report).await;
+            }
+            (Verdict::Deliver(Protection::Plaintext), Observation::NotOffered(ready)) => {
+                self.transact(target, ready, Channel::Plaintext(PlaintextReason::NotOffered), report).await;
+            }
+            (Verdict::Deliver(Protection::Plaintext), Observation::Refused(ready, reply)) => {
+                self.transact(target, ready, Channel::Plaintext(PlaintextReason::Refused(reply)), report).await;
+            }
+            (Verdict::ReconnectInPlaintext, observation) => self.reconnect(target, observation, report).await,
+            // Whatever else a verdict could say of an observation it does not fit: leaving is always safe.
+            (Verdict::LeaveHost | Verdict::Deliver(_), observation) => self.leave(target, observation, report).await,
+        }
+    }
+
+    /// A new connection to the same address, and no TLS on it.
+    async fn reconnect(&mut self, target: &Target, observation: Observation, mut report: ConnectionReport) {
+        let (reason, detail) = match &observation {
+            Observation::HandshakeFailed(error, _) => {
+                (PlaintextReason::HandshakeFailed(error.clone()), error.to_string())
+            }
+            Observation::Encrypted(_, facts) => (PlaintextReason::CertificateInvalid(facts.clone()), in_words(facts)),
+            Observation::NotOffered(_) | Observation::Refused(..) => {
+                return self.leave(target, observation, report).await;
+            }
+        };
+        observation.close().await;
+        self.steps.push(step(&target.host, Some(target.ip()), "plaintext-retry", Some(reason.code()), detail));
+        match open(self.client, target, self.deadline).await {
+            Ok(opened) => {
+                report.smtputf8 = opened.extensions.smtputf8;
+                let ready = Ready { session: opened.connection.boxed(), extensions: opened.extensions };
+                self.transact(target, ready, Channel::Plaintext(reason), report).await;
+            }
+            Err(not_opened) => self.not_opened(target, not_opened, Some(report)),
+        }
+    }
+
+    /// TLS was demanded and this host does not give it: nothing of the message is said to it.
+    async fn leave(&mut self, target: &Target, observation: Observation, report: ConnectionReport) {
+        let (reason, enhanced, detail) = match &observation {
+            Observation::NotOffered(_) => {
+                (STARTTLS_NOT_SUPPORTED, EnhancedCode::new(4, 7, 4), "it does not offer STARTTLS".to_owned())
+            }
+            Observation::Refused(_, reply) => {
+                (STARTTLS_REFUSED, EnhancedCode::new(4, 7, 4), format!("it refused STARTTLS: {reply}"))
+            }
+            Observation::HandshakeFailed(error, _) => (error.code(), EnhancedCode::new(4, 7, 5), error.to_string()),
+            Observation::Encrypted(_, facts) => {
+                (facts.verification.code(), EnhancedCode::new(4, 7, 5), in_words(facts))
+            }
+        };
+        observation.close().await;
+        let words = format!("TLS is required, but not with {} [{}]: {detail}", target.host, target.ip());
+        self.steps.push(step(&target.host, Some(target.ip()), "left", Some(reason), detail));
+        let problem = Problem::ours(Stage::Starttls, (451, enhanced), reason, words);
+        self.note_problem(&problem, Some(Arc::new(report)));
+    }
+
+    /// The host could not be spoken to. `earlier` is the report of the connection that came before this one.
+    fn not_opened(&mut self, target: &Target, not_opened: NotOpened, earlier: Option<ConnectionReport>) {
+        let NotOpened { problem, local } = not_opened;
+        let result = problem.reason.unwrap_or("refused-session");
+        self.steps.push(step(&target.host, Some(target.ip()), result, problem.reason, said(&problem)));
+        let report = earlier.or_else(|| local.map(|local| connection_report(target, local, false)));
+        self.note_problem(&problem, report.map(Arc::new));
+    }
+
+    /// MAIL, RCPT, DATA on a channel that has been decided on.
+    async fn transact(&mut self, target: &Target, mut ready: Ready, channel: Channel, mut report: ConnectionReport) {
+        report.smtputf8 = ready.extensions.smtputf8;
+        if let Some(credentials) = self.route.and_then(|route| route.credentials.as_ref())
+            && let Err(problem) = authenticate(&mut ready, credentials, &channel, target).await
+        {
+            ready.session.quit().await;
+            self.steps.push(step(&target.host, Some(target.ip()), "auth-failed", problem.reason, said(&problem)));
+            return self.note_problem(&problem, Some(Arc::new(report)));
+        }
+        report.channel = Some(channel);
+        let report = Arc::new(report);
+        let waiting: Vec<usize> = (0..self.slots.len()).filter(|i| self.slots[*i].settled.is_none()).collect();
+        let recipients = waiting.iter().map(|index| &self.job.recipients[*index]).collect();
+        let mail = Mail { return_path: self.job.return_path, recipients, wire: self.job.wire };
+        self.sessions += 1;
+        let fates = transaction::run(ready, &mail, &target.host.to_string(), target.ip()).await;
+        self.steps.push(step_of_transaction(target, &report, &fates));
+        for (index, fate) in waiting.into_iter().zip(fates) {
+            self.settle(index, fate, &report);
+        }
+    }
+
+    fn settle(&mut self, index: usize, fate: Fate, report: &Arc<ConnectionReport>) {
+        let slot = &mut self.slots[index];
+        let outcome = match fate {
+            Fate::Accepted(reply) => Outcome::Delivered(reply),
+            Fate::Rejected(problem) => Outcome::Failed(problem),
+            Fate::Uncertain(problem) => Outcome::Deferred(problem),
+            Fate::Postponed(problem) => return slot.note(&problem, Some(report.clone())),
+        };
+        slot.settled = Some(RecipientReport { outcome, connection: Some(report.clone()) });
+    }
+
+    fn note_problem(&mut self, problem: &Problem, report: Option<Arc<ConnectionReport>>) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.settled.is_none()) {
+            slot.note(problem, report.clone());
+        }
+    }
+
+    fn settle_all(&mut self, problem: &Problem, permanent: bool) {
+        let make = if permanent { Outcome::Failed } else { Outcome::Deferred };
+        for slot in &mut self.slots {
+            slot.settled = Some(RecipientReport { outcome: make(problem.clone()), connection: None });
+        }
+    }
+
+    fn into_report(self, started: Instant, effective: Effective) -> Report {
+        Report {
+            recipients: self.slots.into_iter().map(Slot::into_report).collect(),
+            steps: self.steps,
+            sender: self.job.sender,
+            effective,
+            session: started.elapsed(),
+        }
+    }
+}
+
+impl Slot {
+    /// Keeps the most telling problem; of equals, the later.
+    fn note(&mut self, problem: &Problem, report: Option<Arc<ConnectionReport>>) {
+        if self.pending.as_ref().is_none_or(|(kept, _)| problem.weight() >= kept.weight()) {
+            self.pending = Some((problem.clone(), report));
+        }
+    }
+
+    fn into_report(self) -> RecipientReport {
+        let unsettled = |pending: Option<(Problem, Option<Arc<ConnectionReport>>)>| {
+            let (problem, connection) = pending.unwrap_or_else(|| {
+                let words = "no host could be tried in the time of one attempt".to_owned();
+                (Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 1)), "out-of-time", words), None)
+            });
+            RecipientReport { outcome: Outcome::Deferred(problem), connection }
+        };
+        self.settled.unwrap_or_else(|| unsettled(self.pending))
+    }
+}
+
+/// AUTH PLAIN (RFC 4616). A password leaves within verified TLS or not at all.
+async fn authenticate(
+    ready: &mut Ready,
+    credentials: &Credentials,
+    channel: &Channel,
+    target: &Target,
+) -> Result<(), Problem> {
+    use base64::Engine;
+    let ours = |reason, words: &str| {
+        let words = format!("{} [{}]: {words}", target.host, target.ip());
+        Problem::ours(Stage::Auth, (451, EnhancedCode::new(4, 7, 0)), reason, words)
+    };
+    let Channel::Verified(_) = channel else {
+        return Err(ours("auth-needs-verified-tls", "credentials are only sent within verified TLS"));
+    };
+    if !ready.extensions.auth_plain {
+        return Err(ours("auth-not-offered", "the host does not offer AUTH PLAIN"));
+    }
+    let response = format!("\0{}\0{}", credentials.username, credentials.password);
+    let response = base64::engine::general_purpose::STANDARD.encode(response);
+    let patience = ready.session.timeouts.command;
+    match ready.session.command(&Command::AuthPlain(&response), patience).await {
+        Ok(reply) if reply.is_positive() => Ok(()),
+        Ok(reply) => Err(Problem::replied(Stage::Auth, &reply)),
+        Err(error) => Err(Problem::no_reply(Stage::Auth, &error, &target.host.to_string(), target.ip())),
+    }
+}
+
+fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool) -> ConnectionReport {
+    ConnectionReport {
+        mx_host: target.host.to_string(),
+        peer_ip: target.ip(),
+        sending_ip: local.ip(),
+        channel: None,
+        handshake: None,
+        smtputf8,
+    }
+}
+
+fn problem_of_skipped(step: &Step) -> Problem {
+    let enhanced = EnhancedCode::new(4, 4, if step.reason == Some("dns-failed") { 3 } else { 4 });
+    let words = match step.address {
+        Some(address) => format!("{} [{address}]: {}", step.host, step.detail),
+        None => step.detail.clone(),
+    };
+    Problem::ours(Stage::Lookup, (451, enhanced), step.reason.unwrap_or("no-address"), words)
+}
+
+fn step(
+    host: &RouteHost,
+    address: Option<IpAddr>,
+    result: &'static str,
+    reason: Option<&'static str>,
+    detail: String,
+) -> Step {
+    Step { host: host.to_string(), address, result, reason, detail }
+}
+
+/// A transaction in one step: the best that any recipient got.
+fn step_of_transaction(target: &Target, report: &ConnectionReport, fates: &[Fate]) -> Step {
+    let accepted = fates.iter().filter(|fate| matches!(fate, Fate::Accepted(_))).count();
+    let result = if accepted > 0 { "delivered" } else { "not-delivered" };
+    let words = match fates.iter().find(|fate| !matches!(fate, Fate::Accepted(_))) {
+        Some(Fate::Rejected(problem) | Fate::Postponed(problem) | Fate::Uncertain(problem)) => {
+            format!("{accepted} of {} recipients taken; {}", fates.len(), said(problem))
+        }
+        _ => format!("{accepted} of {} recipients taken", fates.len()),
+    };
+    let reason = report.channel.as_ref().and_then(Channel::fallback);
+    step(&target.host, Some(target.ip()), result, reason, words)
+}
+
+/// The problem in the host's words and code, or ours.
+fn said(problem: &Problem) -> String {
+    if problem.from_host { format!("{} {}", problem.code, problem.message) } else { problem.message.clone() }
+}
+
+fn in_words(facts: &TlsFacts) -> String {
+    facts.verification.detail().unwrap_or("the certificate is valid").to_owned()
+}

@@ -1,0 +1,179 @@
+//! A connection on which commands are said and replies are heard, each within its time.
+
+use std::io;
+use std::time::Duration;
+
+use smtp::{Command, Reply, ReplyError, ReplyParser};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::Timeouts;
+
+/// Why no reply could be had. The connection is of no further use.
+#[derive(Debug, thiserror::Error)]
+pub enum NoReply {
+    /// Nothing, or not all of it, within the time.
+    #[error("no answer within {} seconds", .0.as_secs())]
+    TimedOut(Duration),
+    /// The attempt as a whole took too long.
+    #[error("the attempt took too long")]
+    OutOfTime,
+    /// The host closed the connection.
+    #[error("the host closed the connection")]
+    Closed,
+    /// The network failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// What came is no reply.
+    #[error("{0}")]
+    NotSmtp(#[from] ReplyError),
+}
+
+/// What a connection needs of its stream.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// A connection, whatever lies beneath it.
+pub(crate) type Session = Connection<Box<dyn Stream>>;
+
+/// A stream, the replies that have not been read from it yet, and the limits of our patience.
+pub(crate) struct Connection<S> {
+    stream: S,
+    replies: ReplyParser,
+    /// How long to wait at each stage.
+    pub(crate) timeouts: Timeouts,
+    /// When the attempt ends, whatever stage it is in.
+    pub(crate) deadline: Instant,
+}
+
+impl<S: Stream> Connection<S> {
+    pub(crate) fn new(stream: S, timeouts: Timeouts, deadline: Instant) -> Self {
+        Connection { stream, replies: ReplyParser::default(), timeouts, deadline }
+    }
+
+    /// Says a command and waits for its reply.
+    pub(crate) async fn command(&mut self, command: &Command<'_>, patience: Duration) -> Result<Reply, NoReply> {
+        self.send(command.to_wire().as_bytes(), patience).await?;
+        self.reply(patience).await
+    }
+
+    /// Writes all of `bytes` in as few segments as the stream takes them.
+    pub(crate) async fn send(&mut self, bytes: &[u8], patience: Duration) -> Result<(), NoReply> {
+        /// The stretch of content that must be taken within one `patience` (RFC 5321 §4.5.3.2.5).
+        const BLOCK: usize = 64 * 1024;
+        for block in bytes.chunks(BLOCK) {
+            let stream = &mut self.stream;
+            within(patience, self.deadline, async { Ok(stream.write_all(block).await?) }).await?;
+        }
+        let stream = &mut self.stream;
+        within(patience, self.deadline, async { Ok(stream.flush().await?) }).await
+    }
+
+    /// The next reply, whole within `patience`, however slowly its bytes drip in.
+    pub(crate) async fn reply(&mut self, patience: Duration) -> Result<Reply, NoReply> {
+        let Connection { stream, replies, deadline, .. } = self;
+        within(patience, *deadline, async {
+            let mut buffer = [0; 4096];
+            loop {
+                if let Some(reply) = replies.next_reply()? {
+                    return Ok(reply);
+                }
+                match stream.read(&mut buffer).await? {
+                    0 => return Err(NoReply::Closed),
+                    read => replies.push(&buffer[..read]),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Says QUIT and does not care what comes back.
+    pub(crate) async fn quit(mut self) {
+        let patience = smtp::limits::QUIT_TIMEOUT;
+        if self.command(&Command::Quit, patience).await.is_ok() {
+            let _ = within(patience, self.deadline, async { Ok(self.stream.shutdown().await?) }).await;
+        }
+    }
+
+    /// Whether bytes have been read that belong to no reply we waited for.
+    pub(crate) fn has_leftover(&self) -> bool {
+        self.replies.has_leftover()
+    }
+
+    /// The stream alone, for the handshake.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+
+    /// Forgets what lies beneath.
+    pub(crate) fn boxed(self) -> Session
+    where
+        S: 'static,
+    {
+        Connection {
+            stream: Box::new(self.stream),
+            replies: self.replies,
+            timeouts: self.timeouts,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// Runs `work` for at most `patience` and not beyond `deadline`.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, NoReply>>,
+) -> Result<T, NoReply> {
+    let end = Instant::now() + patience;
+    match timeout_at(end.min(deadline), work).await {
+        Ok(result) => result,
+        Err(_) if end <= deadline => Err(NoReply::TimedOut(patience)),
+        Err(_) => Err(NoReply::OutOfTime),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Connection<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        (Connection::new(ours, Timeouts::default(), deadline), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_drips_runs_out_of_time() {
+        let (mut connection, mut host) = pair();
+        let dripping = tokio::spawn(async move {
+            for byte in b"250-a\r\n".repeat(100) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if host.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+            }
+            host
+        });
+        let error = connection.reply(Duration::from_secs(30)).await.unwrap_err();
+        assert!(matches!(error, NoReply::TimedOut(_)), "{error}");
+        dripping.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_ends_every_wait() {
+        let (mut connection, _host) = pair();
+        connection.deadline = Instant::now() + Duration::from_secs(5);
+        let error = connection.reply(Duration::from_secs(300)).await.unwrap_err();
+        assert!(matches!(error, NoReply::OutOfTime), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_closed_connection_is_no_reply() {
+        let (mut connection, mut host) = pair();
+        host.write_all(b"250-half").await.unwrap();
+        drop(host);
+        let error = connection.reply(Duration::from_secs(5)).await.unwrap_err();
+        assert!(matches!(error, NoReply::Closed), "{error}");
+    }
+}

@@ -1,0 +1,319 @@
+//! What an attempt tells: per recipient how it ended and how the message travelled, and every step on the way.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::disposition::Stage;
+use policy::tls::{Effective, Resolved, Source};
+use serde::Serialize;
+use smtp::{EnhancedCode, Reply};
+
+use crate::connection::NoReply;
+use crate::tls::{HandshakeError, TlsFacts};
+
+/// How the bytes of a message went to a host. What cannot be true cannot be written: plaintext has no certificate,
+/// and only a delivery that depended on a valid certificate is `Verified`.
+#[derive(Debug, Clone)]
+pub enum Channel {
+    /// Without TLS, and why.
+    Plaintext(PlaintextReason),
+    /// Within TLS; the certificate's verdict was recorded, and nothing depended on it.
+    Encrypted(Arc<TlsFacts>),
+    /// Within TLS, and the certificate had to be valid and was.
+    Verified(Arc<TlsFacts>),
+}
+
+/// Why a message travelled in plaintext.
+#[derive(Debug, Clone)]
+pub enum PlaintextReason {
+    /// The host did not offer STARTTLS.
+    NotOffered,
+    /// The host refused STARTTLS.
+    Refused(Reply),
+    /// The handshake failed on an earlier connection to the same address.
+    HandshakeFailed(HandshakeError),
+    /// The certificate on an earlier connection to the same address was not valid.
+    CertificateInvalid(Arc<TlsFacts>),
+}
+
+impl Channel {
+    /// Whether the message travelled within TLS: `tls` in the log.
+    pub fn tls(&self) -> bool {
+        match self {
+            Channel::Plaintext(_) => false,
+            Channel::Encrypted(_) | Channel::Verified(_) => true,
+        }
+    }
+
+    /// Whether the certificate was verified and the delivery depended on that: `certificate-verified` in the log.
+    pub fn certificate_verified(&self) -> bool {
+        match self {
+            Channel::Plaintext(_) | Channel::Encrypted(_) => false,
+            Channel::Verified(_) => true,
+        }
+    }
+
+    /// One code that says why the message travelled in plaintext; `None` when it did not.
+    pub fn fallback(&self) -> Option<&'static str> {
+        match self {
+            Channel::Plaintext(reason) => Some(reason.code()),
+            Channel::Encrypted(_) | Channel::Verified(_) => None,
+        }
+    }
+}
+
+impl PlaintextReason {
+    /// The reason as one code: a result type of RFC 8460 §4.3 where one fits, our own word otherwise.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PlaintextReason::NotOffered => STARTTLS_NOT_SUPPORTED,
+            PlaintextReason::Refused(_) => STARTTLS_REFUSED,
+            PlaintextReason::HandshakeFailed(error) => error.code(),
+            PlaintextReason::CertificateInvalid(facts) => facts.verification.code(),
+        }
+    }
+
+    /// The facts of the handshake that was given up, when there was one.
+    pub fn facts(&self) -> Option<&TlsFacts> {
+        match self {
+            PlaintextReason::CertificateInvalid(facts) => Some(facts),
+            PlaintextReason::NotOffered | PlaintextReason::Refused(_) | PlaintextReason::HandshakeFailed(_) => None,
+        }
+    }
+}
+
+/// RFC 8460 §4.3.1: the host does not offer STARTTLS.
+pub const STARTTLS_NOT_SUPPORTED: &str = "starttls-not-supported";
+/// The host offers STARTTLS and answers it 4yz or 5yz.
+pub const STARTTLS_REFUSED: &str = "starttls-refused";
+
+/// Why a recipient was not delivered, this time or for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it was met.
+    pub stage: Stage,
+    /// The host's reply code, or the code that RFC 5321 would have us report.
+    pub code: u16,
+    /// The host's enhanced code, or ours (RFC 3463).
+    pub enhanced_code: Option<EnhancedCode>,
+    /// The host's words, or ours.
+    pub message: String,
+    /// One code for machines, such as `certificate-expired`; `None` when the host's reply says it all.
+    pub reason: Option<&'static str>,
+    /// Whether `code` and `message` are the host's own words.
+    pub from_host: bool,
+}
+
+impl Problem {
+    /// A problem that we found, not the host.
+    pub(crate) fn ours(
+        stage: Stage,
+        (code, enhanced): (u16, EnhancedCode),
+        reason: &'static str,
+        message: String,
+    ) -> Problem {
+        Problem { stage, code, enhanced_code: Some(enhanced), message, reason: Some(reason), from_host: false }
+    }
+
+    /// The host's reply, whatever it said.
+    pub(crate) fn replied(stage: Stage, reply: &Reply) -> Problem {
+        Problem {
+            stage,
+            code: reply.code(),
+            enhanced_code: reply.enhanced_code(),
+            message: reply.text(),
+            reason: None,
+            from_host: true,
+        }
+    }
+
+    /// No reply could be had.
+    pub(crate) fn no_reply(stage: Stage, error: &NoReply, host: &str, address: IpAddr) -> Problem {
+        let (code, reason) = match stage {
+            Stage::Connect => ((451, EnhancedCode::new(4, 4, 1)), "connection-failed"),
+            _ => ((421, EnhancedCode::new(4, 4, 2)), "connection-lost"),
+        };
+        Problem::ours(stage, code, reason, format!("{host} [{address}]: {error}"))
+    }
+
+    /// How much a problem tells the sender: of several in one attempt the most telling is reported.
+    pub(crate) fn weight(&self) -> u8 {
+        match self.stage {
+            Stage::Lookup => 0,
+            Stage::Connect => 1,
+            Stage::Greeting | Stage::Ehlo => 2,
+            Stage::Starttls | Stage::Auth => 3,
+            Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Content => 4,
+        }
+    }
+}
+
+/// How an attempt ended for one recipient.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The host took responsibility, in these words.
+    Delivered(Reply),
+    /// Not this time.
+    Deferred(Problem),
+    /// Never.
+    Failed(Problem),
+}
+
+/// The connection that decided a recipient's outcome.
+#[derive(Debug, Clone)]
+pub struct ConnectionReport {
+    /// The MX host's name, or the route's host.
+    pub mx_host: String,
+    /// The address connected to.
+    pub peer_ip: IpAddr,
+    /// Our end.
+    pub sending_ip: IpAddr,
+    /// How the message travelled; `None` when nothing of it left, since the host was left or failed before.
+    pub channel: Option<Channel>,
+    /// The last handshake with this host, also when it was given up.
+    pub handshake: Option<Arc<TlsFacts>>,
+    /// Whether the host offers SMTPUTF8.
+    pub smtputf8: bool,
+}
+
+impl ConnectionReport {
+    /// Whether the message travelled within TLS; `false` when nothing of it left.
+    pub fn tls(&self) -> bool {
+        self.channel.as_ref().is_some_and(Channel::tls)
+    }
+
+    /// Whether the delivery depended on a valid certificate; `false` when nothing of the message left.
+    pub fn certificate_verified(&self) -> bool {
+        self.channel.as_ref().is_some_and(Channel::certificate_verified)
+    }
+}
+
+/// One host and address that was tried, and how it ended.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Step {
+    /// The host's name.
+    pub host: String,
+    /// The address; absent when none was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// What happened, as one code: `delivered`, `left`, `plaintext-retry`, `replied`, `connection-failed` …
+    pub result: &'static str,
+    /// The reason as one code, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// In words.
+    pub detail: String,
+}
+
+/// One recipient's part of the report.
+#[derive(Debug, Clone)]
+pub struct RecipientReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The connection that decided it; `None` when none was made.
+    pub connection: Option<Arc<ConnectionReport>>,
+}
+
+/// Everything that an attempt has to tell.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// One for each recipient of the job, in its order.
+    pub recipients: Vec<RecipientReport>,
+    /// Each host and address tried, in order.
+    pub steps: Vec<Step>,
+    /// What the sender asked for.
+    pub sender: Resolved,
+    /// What was obeyed.
+    pub effective: Effective,
+    /// From the first lookup to the end.
+    pub session: Duration,
+}
+
+impl Report {
+    /// The evidence for recipient `index` in the words of `docs/tls.md`: `tls-details` of the log.
+    pub fn evidence(&self, index: usize) -> Evidence<'_> {
+        let connection = self.recipients[index].connection.as_deref();
+        let channel = connection.and_then(|c| c.channel.as_ref());
+        let carried = match channel {
+            Some(Channel::Encrypted(facts) | Channel::Verified(facts)) => Some(facts),
+            Some(Channel::Plaintext(_)) | None => None,
+        };
+        let handshake = connection.and_then(|c| c.handshake.as_deref());
+        Evidence {
+            policy: PolicyEvidence::new(self.sender, self.effective),
+            version: carried.map(|facts| facts.version),
+            cipher: carried.map(|facts| facts.cipher.as_str()),
+            key_exchange: carried.map(|facts| facts.key_exchange.as_str()),
+            sni: handshake.and_then(|facts| facts.sni.as_deref()),
+            peer_ip: connection.map(|c| c.peer_ip),
+            certificate: handshake.and_then(|facts| facts.certificate.as_ref()),
+            verification: handshake.map(|facts| facts.verification.code()),
+            verification_detail: handshake.and_then(|facts| facts.verification.detail()),
+            resumed: carried.map(|facts| facts.resumed),
+            handshake_ms: handshake.map(|facts| u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX)),
+            fallback: channel.and_then(Channel::fallback),
+            steps: &self.steps,
+        }
+    }
+}
+
+/// `tls-details`: the evidence of one recipient's attempt. A field that has no value is absent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Evidence<'a> {
+    policy: PolicyEvidence,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cipher: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_exchange: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sni: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a crate::tls::Certificate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification_detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handshake_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<&'static str>,
+    steps: &'a [Step],
+}
+
+/// What was demanded, and who demanded it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct PolicyEvidence {
+    require_tls: bool,
+    skip_verification: bool,
+    require_tls_from: Source,
+    skip_verification_from: Source,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raised_by_route_to: Option<&'static str>,
+}
+
+impl PolicyEvidence {
+    fn new(sender: Resolved, effective: Effective) -> PolicyEvidence {
+        let raised_to = match policy::tls::insists_on(effective.policy) {
+            policy::tls::Minimum::None => "none",
+            policy::tls::Minimum::Encrypted => "encrypted",
+            policy::tls::Minimum::Verified => "verified",
+        };
+        PolicyEvidence {
+            require_tls: sender.policy.require_tls(),
+            skip_verification: sender.policy.skip_verification(),
+            require_tls_from: sender.require_tls_from,
+            skip_verification_from: sender.skip_verification_from,
+            raised_by_route_to: effective.raised_by_rule.then_some(raised_to),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! TLS towards MX hosts: one handshake that verifies always and records what it found.
+
+mod certificate;
+mod verifier;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::client::Resumption;
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, DnsName, ServerName};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::client::RouteHost;
+use crate::connection::Stream;
+pub use certificate::{Certificate, KeyType, ValidationLevel};
+use verifier::RecordingVerifier;
+pub use verifier::Verification;
+
+/// What a completed handshake showed.
+#[derive(Debug, Clone)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite in the registry's words, such as `TLS_AES_128_GCM_SHA256`.
+    pub cipher: String,
+    /// The key exchange group, such as `X25519`.
+    pub key_exchange: String,
+    /// The name sent as SNI; `None` when the host is known by address alone.
+    pub sni: Option<String>,
+    /// The host's certificate; `None` when it cannot be read.
+    pub certificate: Option<Certificate>,
+    /// The recorded verdict, whatever was demanded.
+    pub verification: Verification,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// How long the handshake took.
+    pub duration: Duration,
+}
+
+/// Why there is no encrypted session.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HandshakeError {
+    /// The handshake was not finished in time.
+    #[error("the TLS handshake did not finish within {} seconds", .0.as_secs())]
+    TimedOut(Duration),
+    /// TLS failed, or the host closed the connection.
+    #[error("the TLS handshake failed: {0}")]
+    Failed(String),
+    /// The connection broke when STARTTLS was said, before any handshake.
+    #[error("STARTTLS was not answered: {0}")]
+    NoReply(String),
+    /// Bytes came between the `220` to STARTTLS and the handshake: possibly injected, so not a byte more is spoken.
+    #[error("the host sent data between its answer to STARTTLS and the handshake")]
+    InjectedData,
+    /// The handshake was fine and the EHLO after it was not.
+    #[error("EHLO failed after the TLS handshake: {0}")]
+    EhloFailed(String),
+    /// The host's name cannot be named in a handshake.
+    #[error("'{0}' cannot be the name in a TLS handshake")]
+    BadName(String),
+}
+
+impl HandshakeError {
+    /// The error as one code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            HandshakeError::TimedOut(_) => "handshake-timeout",
+            HandshakeError::Failed(_) => "handshake-failed",
+            HandshakeError::NoReply(_) => "starttls-no-reply",
+            HandshakeError::InjectedData => "starttls-injected-data",
+            HandshakeError::EhloFailed(_) => "ehlo-after-starttls-failed",
+            HandshakeError::BadName(_) => "handshake-bad-name",
+        }
+    }
+}
+
+/// Roots, algorithms and the handshake itself.
+pub struct TlsEngine {
+    provider: Arc<CryptoProvider>,
+    verifiers: Verifiers,
+}
+
+/// The verifier that gives the verdict, and one that knows the public roots alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Verifiers {
+    /// Public roots and the operator's.
+    all: Arc<WebPkiServerVerifier>,
+    /// Public roots: only chains to these carry a validation level that means something.
+    public: Option<Arc<WebPkiServerVerifier>>,
+}
+
+/// Why no engine can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsSetupError {
+    /// The roots file cannot be read.
+    #[error("{path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        error: String,
+    },
+    /// The roots file has no certificate that can be a root.
+    #[error("{0}: no certificate in this file can be used as a trust root")]
+    NoRoots(String),
+    /// No root at all.
+    #[error("no trust root could be loaded: {0}")]
+    NoTrust(String),
+}
+
+/// Where the trusted roots come from.
+pub struct Roots {
+    public: RootCertStore,
+    extra: Vec<CertificateDer<'static>>,
+}
+
+impl Roots {
+    /// The system's roots, or Mozilla's as shipped with this program when the system has none.
+    pub fn system() -> Roots {
+        let mut public = RootCertStore::empty();
+        let (added, _) = public.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if added == 0 {
+            tracing::warn!("the system has no trusted roots: using the ones shipped with this program");
+            public.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        Roots { public, extra: Vec::new() }
+    }
+
+    /// Trusts the certificates of a PEM file as well.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has none that can be a root.
+    pub fn with_file(mut self, path: &Path) -> Result<Roots, TlsSetupError> {
+        let shown = path.display().to_string();
+        let unreadable = |error: String| TlsSetupError::Unreadable { path: shown.clone(), error };
+        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let (added, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+        if added == 0 {
+            return Err(TlsSetupError::NoRoots(shown));
+        }
+        self.extra.extend(certificates);
+        Ok(self)
+    }
+}
+
+impl TlsEngine {
+    /// An engine that trusts `roots`.
+    ///
+    /// # Errors
+    /// When there is no root at all.
+    pub fn new(roots: Roots) -> Result<TlsEngine, TlsSetupError> {
+        let provider = Arc::new(provider());
+        let build = |store: RootCertStore| {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build()
+        };
+        let mut all = roots.public.clone();
+        all.add_parsable_certificates(roots.extra);
+        let verifiers = Verifiers {
+            all: build(all).map_err(|error| TlsSetupError::NoTrust(error.to_string()))?,
+            public: build(roots.public).ok(),
+        };
+        Ok(TlsEngine { provider, verifiers })
+    }
+
+    /// Shakes hands with `host`. Whatever its certificate, the handshake goes on; the verdict is in the facts.
+    pub(crate) async fn handshake<S: Stream>(
+        &self,
+        stream: S,
+        host: &RouteHost,
+        patience: Duration,
+    ) -> Result<(TlsStream<S>, Arc<TlsFacts>), HandshakeError> {
+        let name = server_name(host)?;
+        let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone()));
+        let connector = TlsConnector::from(Arc::new(self.config(verifier.clone())));
+        let started = Instant::now();
+        let stream = match tokio::time::timeout(patience, connector.connect(name.clone(), stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(HandshakeError::Failed(in_words(&error))),
+            Err(_) => return Err(HandshakeError::TimedOut(patience)),
+        };
+        let facts = facts_of(&stream, &name, &verifier, started.elapsed());
+        Ok((stream, Arc::new(facts)))
+    }
+
+    /// A configuration for one handshake: its verifier is its own, and no ticket outlives it, so no session can ever
+    /// be resumed without a verdict.
+    fn config(&self, verifier: Arc<RecordingVerifier>) -> ClientConfig {
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .expect("the provider has suites for TLS 1.2 and 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        config
+    }
+}
+
+/// The algorithms. X25519 comes first: its ClientHello fits one segment, which old hosts need; X25519MLKEM768 is
+/// offered beside it, and a host that prefers it asks for it.
+fn provider() -> CryptoProvider {
+    use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+    CryptoProvider { kx_groups: vec![X25519, X25519MLKEM768, SECP256R1, SECP384R1], ..aws_lc_rs::default_provider() }
+}
+
+fn server_name(host: &RouteHost) -> Result<ServerName<'static>, HandshakeError> {
+    match host {
+        RouteHost::Name(name) => DnsName::try_from(name.as_str().to_owned())
+            .map(ServerName::DnsName)
+            .map_err(|_| HandshakeError::BadName(name.to_string())),
+        RouteHost::Address(address) => Ok(ServerName::IpAddress((*address).into())),
+    }
+}
+
+fn facts_of<S>(
+    stream: &TlsStream<S>,
+    name: &ServerName<'_>,
+    verifier: &RecordingVerifier,
+    duration: Duration,
+) -> TlsFacts {
+    let (_, session) = stream.get_ref();
+    let suite = session.negotiated_cipher_suite();
+    let verification = verifier.verdict();
+    let level_counts = verifier.chains_to_public_root();
+    TlsFacts {
+        version: match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        cipher: suite.and_then(|suite| suite.suite().as_str()).unwrap_or("unknown").replace("TLS13_", "TLS_"),
+        key_exchange: session
+            .negotiated_key_exchange_group()
+            .map_or_else(|| "unknown".to_owned(), |group| format!("{:?}", group.name())),
+        sni: match name {
+            ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
+            _ => None,
+        },
+        certificate: session
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .and_then(|leaf| Certificate::read(leaf, level_counts)),
+        verification,
+        resumed: matches!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed)),
+        duration,
+    }
+}
+
+/// The error without the layers that only say "error".
+fn in_words(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(error) => error.to_string(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "the host closed the connection".to_owned(),
+        None => error.to_string(),
+    }
+}

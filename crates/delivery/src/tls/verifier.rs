@@ -1,0 +1,194 @@
+//! Verify always, obey by policy: a verifier that asks the real one, keeps its verdict, and lets the handshake go on.
+
+use std::fmt::Write;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::Verifiers;
+
+/// The verdict on a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verification {
+    /// It chains to a trusted root, is in date, and carries the host's name.
+    Ok,
+    /// It does not.
+    Invalid {
+        /// One code: a result type of RFC 8460 §4.3 where one fits.
+        reason: &'static str,
+        /// In words.
+        detail: String,
+    },
+}
+
+impl Verification {
+    /// Whether the certificate is valid.
+    pub fn is_ok(&self) -> bool {
+        *self == Verification::Ok
+    }
+
+    /// `ok`, or the reason why not.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Verification::Ok => "ok",
+            Verification::Invalid { reason, .. } => reason,
+        }
+    }
+
+    /// Why not, in words.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Verification::Ok => None,
+            Verification::Invalid { detail, .. } => Some(detail),
+        }
+    }
+
+    fn invalid(reason: &'static str, detail: impl Into<String>) -> Verification {
+        Verification::Invalid { reason, detail: detail.into() }
+    }
+
+    /// The verdict that an error of the real verifier amounts to.
+    fn of_error(error: &Error, is_self_signed: bool) -> Verification {
+        let Error::InvalidCertificate(error) = error else {
+            return Verification::invalid("validation-failure", error.to_string());
+        };
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                Verification::invalid("certificate-expired", "the certificate has expired")
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Verification::invalid("certificate-not-yet-valid", "the certificate is not valid yet")
+            }
+            CertificateError::NotValidForName => {
+                Verification::invalid("certificate-host-mismatch", "the certificate does not name this host")
+            }
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                Verification::invalid("certificate-host-mismatch", name_mismatch(&expected.to_str(), presented))
+            }
+            CertificateError::UnknownIssuer if is_self_signed => {
+                Verification::invalid("certificate-not-trusted", "the certificate is self-signed")
+            }
+            CertificateError::UnknownIssuer => Verification::invalid(
+                "certificate-not-trusted",
+                "the certificate was not issued by a trusted authority, or the chain is incomplete",
+            ),
+            CertificateError::Revoked => Verification::invalid("certificate-revoked", "the certificate is revoked"),
+            CertificateError::Other(other) if is_ca_as_end_entity(other) => Verification::invalid(
+                "certificate-not-trusted",
+                if is_self_signed {
+                    "the certificate is self-signed"
+                } else {
+                    "the certificate is one of an authority"
+                },
+            ),
+            other => Verification::invalid("validation-failure", format!("{other}")),
+        }
+    }
+}
+
+/// webpki reports a self-signed certificate that is marked as an authority by its own word.
+fn is_ca_as_end_entity(error: &rustls::OtherError) -> bool {
+    format!("{error:?}").contains("CaUsedAsEndEntity")
+}
+
+fn name_mismatch(expected: &str, presented: &[String]) -> String {
+    /// A certificate may carry hundreds of names; a log line need not.
+    const SHOWN: usize = 5;
+    if presented.is_empty() {
+        return format!("the certificate names no host; {expected} was expected");
+    }
+    // Names come as `DnsName("a.example")`: the inside is what people read.
+    let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    let mut names = presented.iter().take(SHOWN).map(bare).collect::<Vec<_>>().join(", ");
+    if presented.len() > SHOWN {
+        let _ = write!(names, " and {} more", presented.len() - SHOWN);
+    }
+    format!("the certificate is for {names}, not for {expected}")
+}
+
+/// The verifier of one handshake.
+#[derive(Debug)]
+pub(super) struct RecordingVerifier {
+    verifiers: Verifiers,
+    verdict: OnceLock<Verification>,
+    chains_to_public_root: OnceLock<bool>,
+}
+
+impl RecordingVerifier {
+    pub(super) fn new(verifiers: Verifiers) -> Self {
+        RecordingVerifier { verifiers, verdict: OnceLock::new(), chains_to_public_root: OnceLock::new() }
+    }
+
+    /// What was found. A handshake that asked for no verdict is not verified.
+    pub(super) fn verdict(&self) -> Verification {
+        let none = || Verification::invalid("validation-failure", "the handshake showed no certificate");
+        self.verdict.get().cloned().unwrap_or_else(none)
+    }
+
+    /// Whether the chain leads to a public root, whatever name it carries.
+    pub(super) fn chains_to_public_root(&self) -> bool {
+        self.chains_to_public_root.get().copied().unwrap_or(false)
+    }
+}
+
+impl ServerCertVerifier for RecordingVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let ask = |verifier: &Arc<WebPkiServerVerifier>| {
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        };
+        let verdict = match ask(&self.verifiers.all) {
+            Ok(_) => Verification::Ok,
+            Err(error) => Verification::of_error(&error, is_self_signed(end_entity)),
+        };
+        // The name is checked after the chain: a mismatch says that the chain itself is good.
+        let public = self.verifiers.public.as_ref().is_some_and(|public| match ask(public) {
+            Ok(_) => true,
+            Err(Error::InvalidCertificate(error)) => {
+                matches!(error, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })
+            }
+            Err(_) => false,
+        });
+        let _ = self.verdict.set(verdict);
+        let _ = self.chains_to_public_root.set(public);
+        Ok(ServerCertVerified::assertion())
+    }
+
+    // The peer must prove that it holds the certificate's key, in every mode: skipping the verification of the
+    // certificate does not skip this.
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifiers.all.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifiers.all.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifiers.all.supported_verify_schemes()
+    }
+}
+
+fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
+    x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, parsed)| parsed.issuer() == parsed.subject())
+}

@@ -1,0 +1,250 @@
+//! One mail transaction (RFC 5321 §3.3): MAIL, RCPT for each recipient, DATA.
+
+use policy::disposition::{Meaning, Stage, meaning};
+use smtp::{Address, Command, EnhancedCode, Extensions, Reply, ReturnPath};
+
+use crate::connection::{NoReply, Session};
+use crate::report::Problem;
+use crate::starttls::Ready;
+
+/// What is to be sent. The content is in wire form.
+pub(crate) struct Mail<'a> {
+    pub(crate) return_path: &'a ReturnPath,
+    pub(crate) recipients: Vec<&'a Address>,
+    pub(crate) wire: &'a [u8],
+}
+
+/// What a host made of one recipient.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// It took responsibility.
+    Accepted(Reply),
+    /// Never, from any host.
+    Rejected(Problem),
+    /// Not now; another host may be tried.
+    Postponed(Problem),
+    /// The answer to the final dot was lost, so the host may have the message: no other host is tried now.
+    Uncertain(Problem),
+}
+
+/// Runs the transaction. Gives one fate for each recipient, in order; ends the session.
+pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Vec<Fate> {
+    let Ready { session, extensions } = ready;
+    let all = |fate: Problem, permanent: bool| {
+        let make = if permanent { Fate::Rejected } else { Fate::Postponed };
+        mail.recipients.iter().map(|_| make(fate.clone())).collect()
+    };
+    let mail_command = match mail_command(mail, &extensions) {
+        Ok(command) => command,
+        Err(problem) => {
+            session.quit().await;
+            return all(problem, true);
+        }
+    };
+    let mut transaction = Transaction { session, extensions, mail, fates: Vec::new() };
+    transaction.fates.resize_with(mail.recipients.len(), || None);
+    match transaction.envelope(&mail_command).await {
+        Ok(true) => {
+            if let Err((stage, error)) = transaction.content().await {
+                transaction.settle_rest(&lost(stage, &error, host, address), stage);
+                return transaction.into_fates();
+            }
+        }
+        Ok(false) => {}
+        Err((stage, error)) => {
+            transaction.settle_rest(&lost(stage, &error, host, address), stage);
+            return transaction.into_fates();
+        }
+    }
+    let fates = std::mem::take(&mut transaction.fates);
+    transaction.session.quit().await;
+    fates.into_iter().map(settled).collect()
+}
+
+fn lost(stage: Stage, error: &NoReply, host: &str, address: std::net::IpAddr) -> Problem {
+    Problem::no_reply(stage, error, host, address)
+}
+
+/// MAIL with the parameters that this message needs and this host takes.
+///
+/// 8-bit content goes to a host without 8BITMIME as it is: rewriting it would break the signatures in it, and hosts
+/// that still clear the eighth bit are not seen any more. An address that needs SMTPUTF8 cannot go without it
+/// (RFC 6531 §3.5); header fields in UTF-8 are announced where that is offered.
+fn mail_command<'a>(mail: &Mail<'a>, extensions: &Extensions) -> Result<Command<'a>, Problem> {
+    let size = mail.wire.len();
+    if !extensions.takes_size(size) {
+        let limit = extensions.size.unwrap_or_default();
+        let words = format!("the message has {size} octets, the host takes {limit}");
+        return Err(Problem::ours(Stage::Mail, (552, EnhancedCode::new(5, 3, 4)), "message-too-big", words));
+    }
+    let utf8_return_path = matches!(mail.return_path, ReturnPath::Address(a) if a.needs_smtputf8());
+    let utf8_address = utf8_return_path || mail.recipients.iter().any(|a| a.needs_smtputf8());
+    if utf8_address && !extensions.smtputf8 {
+        let words = "an address has characters that the host does not take (SMTPUTF8 is not offered)".to_owned();
+        return Err(Problem::ours(Stage::Mail, (553, EnhancedCode::new(5, 6, 7)), "smtputf8-not-supported", words));
+    }
+    let smtputf8 = utf8_address || (extensions.smtputf8 && has_utf8_header(mail.wire));
+    let eight_bit = extensions.eight_bit_mime && smtp::data::is_eight_bit(mail.wire);
+    Ok(Command::Mail {
+        return_path: mail.return_path,
+        size: extensions.size.is_some().then_some(size),
+        eight_bit,
+        smtputf8,
+    })
+}
+
+fn has_utf8_header(wire: &[u8]) -> bool {
+    let end = wire.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(wire.len());
+    !wire[..end].is_ascii()
+}
+
+struct Transaction<'a, 'm> {
+    session: Session,
+    extensions: Extensions,
+    mail: &'m Mail<'a>,
+    fates: Vec<Option<Fate>>,
+}
+
+/// Where no reply could be had, and why.
+type Lost = (Stage, NoReply);
+
+impl Transaction<'_, '_> {
+    /// MAIL, RCPT and DATA. Returns whether the host waits for content that somebody is to receive.
+    async fn envelope(&mut self, mail_command: &Command<'_>) -> Result<bool, Lost> {
+        if self.extensions.pipelining {
+            let mut group = mail_command.to_wire();
+            self.mail.recipients.iter().for_each(|address| group.push_str(&Command::Rcpt(address).to_wire()));
+            group.push_str(&Command::Data.to_wire());
+            let patience = self.session.timeouts.mail;
+            self.session.send(group.as_bytes(), patience).await.map_err(|error| (Stage::Mail, error))?;
+        }
+        let mail_passed = self.mail_from(mail_command).await?;
+        // Without pipelining nothing was said ahead, so a refused MAIL ends it here.
+        if !mail_passed && !self.extensions.pipelining {
+            return Ok(false);
+        }
+        for index in 0..self.mail.recipients.len() {
+            self.rcpt_to(index).await?;
+        }
+        let anyone = self.fates.iter().any(Option::is_none);
+        if !anyone && !self.extensions.pipelining {
+            return Ok(false);
+        }
+        self.data(anyone).await
+    }
+
+    async fn mail_from(&mut self, command: &Command<'_>) -> Result<bool, Lost> {
+        let patience = self.session.timeouts.mail;
+        let reply = self.ask(Stage::Mail, command, patience).await?;
+        let problem = match meaning(Stage::Mail, &reply) {
+            Meaning::Passed => return Ok(true),
+            Meaning::Permanent => Fate::Rejected as fn(Problem) -> Fate,
+            Meaning::Transient | Meaning::HostUnusable => Fate::Postponed,
+        };
+        for fate in &mut self.fates {
+            *fate = Some(problem(Problem::replied(Stage::Mail, &reply)));
+        }
+        Ok(false)
+    }
+
+    async fn rcpt_to(&mut self, index: usize) -> Result<(), Lost> {
+        let patience = self.session.timeouts.rcpt;
+        let command = Command::Rcpt(self.mail.recipients[index]);
+        let reply = self.ask(Stage::Rcpt, &command, patience).await?;
+        // After a refused MAIL the answers to what was said ahead mean nothing.
+        if self.fates[index].is_none() {
+            self.fates[index] = refusal(Stage::Rcpt, &reply);
+        }
+        Ok(())
+    }
+
+    /// DATA. A host that answers 354 with nobody left to receive gets an empty message (RFC 2920 §3.1).
+    async fn data(&mut self, anyone: bool) -> Result<bool, Lost> {
+        let patience = self.session.timeouts.data;
+        let reply = self.ask(Stage::Data, &Command::Data, patience).await?;
+        match (reply.code() == 354, anyone) {
+            (true, true) => Ok(true),
+            (true, false) => {
+                let patience = self.session.timeouts.command;
+                self.session.send(b".\r\n", patience).await.map_err(|error| (Stage::Data, error))?;
+                self.session.reply(patience).await.map_err(|error| (Stage::Data, error))?;
+                Ok(false)
+            }
+            (false, _) => {
+                self.settle_open(|| refusal(Stage::Data, &reply));
+                Ok(false)
+            }
+        }
+    }
+
+    /// The content and the final dot.
+    async fn content(&mut self) -> Result<(), Lost> {
+        let timeouts = self.session.timeouts;
+        // The dot goes out in one write with the last of the content, so that it never waits for an ACK of it.
+        let mut wire = Vec::with_capacity(self.mail.wire.len() + 3);
+        wire.extend_from_slice(self.mail.wire);
+        wire.extend_from_slice(b".\r\n");
+        if let Err(error) = self.session.send(&wire, timeouts.data_block).await {
+            return self.cut_short(error).await;
+        }
+        let reply = self.session.reply(timeouts.data_termination).await.map_err(|error| (Stage::Content, error))?;
+        self.settle_open(|| refusal(Stage::Content, &reply).or_else(|| Some(Fate::Accepted(reply.clone()))));
+        Ok(())
+    }
+
+    /// The host stopped reading before the final dot. A host that finds a message too big may say so and hang up: its
+    /// words, if any came, are worth more than our broken pipe.
+    async fn cut_short(&mut self, error: NoReply) -> Result<(), Lost> {
+        match self.session.reply(smtp::limits::QUIT_TIMEOUT).await {
+            Ok(reply) if reply.is_permanent() || reply.is_transient() => {
+                self.settle_open(|| refusal(Stage::Content, &reply));
+                Ok(())
+            }
+            Ok(_) | Err(_) => Err((Stage::Data, error)),
+        }
+    }
+
+    /// The reply to a command, which with pipelining has been said already.
+    async fn ask(&mut self, stage: Stage, command: &Command<'_>, patience: std::time::Duration) -> Result<Reply, Lost> {
+        let reply = if self.extensions.pipelining {
+            self.session.reply(patience).await
+        } else {
+            self.session.command(command, patience).await
+        };
+        reply.map_err(|error| (stage, error))
+    }
+
+    /// Gives the recipients that have no fate yet this one.
+    fn settle_open(&mut self, fate: impl Fn() -> Option<Fate>) {
+        for open in self.fates.iter_mut().filter(|fate| fate.is_none()) {
+            *open = fate();
+        }
+    }
+
+    fn settle_rest(&mut self, problem: &Problem, stage: Stage) {
+        let make = if stage == Stage::Content { Fate::Uncertain } else { Fate::Postponed };
+        self.settle_open(|| Some(make(problem.clone())));
+    }
+
+    fn into_fates(self) -> Vec<Fate> {
+        self.fates.into_iter().map(settled).collect()
+    }
+}
+
+/// The fate that a reply other than a positive one amounts to.
+fn refusal(stage: Stage, reply: &Reply) -> Option<Fate> {
+    let problem = || Problem::replied(stage, reply);
+    match meaning(stage, reply) {
+        Meaning::Passed => None,
+        Meaning::Permanent => Some(Fate::Rejected(problem())),
+        Meaning::Transient | Meaning::HostUnusable => Some(Fate::Postponed(problem())),
+    }
+}
+
+/// Every way through the transaction settles every recipient; were one forgotten, it would be tried again.
+fn settled(fate: Option<Fate>) -> Fate {
+    fate.unwrap_or_else(|| {
+        let words = "the transaction ended without a word on this recipient".to_owned();
+        Fate::Postponed(Problem::ours(Stage::Data, (451, EnhancedCode::new(4, 3, 0)), "transaction-incomplete", words))
+    })
+}
