@@ -110,7 +110,9 @@ impl Ca {
 
     /// A store that trusts this root alone.
     pub fn roots(&self) -> RootCertStore {
-        RootCertStore { roots: vec![self.anchor()] }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates([self.der()]);
+        roots
     }
 
     /// A certificate signed by this root. Fails on a name that no certificate can hold.
@@ -119,25 +121,19 @@ impl Ca {
         let leaf = params(issue)?.signed_by(&key, &self.issuer).map_err(io::Error::other)?;
         Ok(Identity::new(leaf.der().clone(), &key))
     }
-
-    fn anchor(&self) -> rustls::pki_types::TrustAnchor<'static> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates([self.der()]);
-        roots.roots.remove(0)
-    }
 }
 
 impl Identity {
-    fn new(leaf: CertificateDer<'static>, key: &KeyPair) -> Identity {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Identity { chain: vec![leaf], key: Arc::new(key) }
-    }
-
     /// A certificate signed by its own key, which no root vouches for.
     pub fn self_signed(issue: &Issue) -> io::Result<Identity> {
         let key = issue.key.generate()?;
         let leaf = params(issue)?.self_signed(&key).map_err(io::Error::other)?;
         Ok(Identity::new(leaf.der().clone(), &key))
+    }
+
+    fn new(leaf: CertificateDer<'static>, key: &KeyPair) -> Identity {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        Identity { chain: vec![leaf], key: Arc::new(key) }
     }
 }
 

@@ -76,14 +76,18 @@ impl Receiver {
         &self.shared.addresses
     }
 
-    /// Behaves differently from the next connection on.
-    pub fn behave(&self, behaviour: Behaviour) -> io::Result<()> {
+    /// Behaves differently from the next connection on. Host name and certificate stay, unless the behaviour has its
+    /// own.
+    pub fn behave(&self, mut behaviour: Behaviour) -> io::Result<()> {
+        let now = self.behaviour();
+        behaviour.host_name = behaviour.host_name.or(now.host_name);
+        behaviour.identity = behaviour.identity.or(now.identity);
         let setup = Arc::new(Setup::new(behaviour)?);
         *self.shared.setup.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = setup;
         Ok(())
     }
 
-    /// How it behaves now; the start of a changed one.
+    /// How it behaves now.
     pub fn behaviour(&self) -> Behaviour {
         current(&self.shared.setup).behaviour.clone()
     }

@@ -142,7 +142,7 @@ pub enum Stage {
     Rcpt,
     /// DATA came.
     Data,
-    /// The first octets of the content came.
+    /// Octets of the content came; reached anew with each block, so that a delay makes a slow reader.
     Content,
     /// The final dot came.
     EndOfData,

@@ -226,8 +226,8 @@ impl Talk {
         let failed = |why: String| record.note(|session| session.handshake_error = Some(why));
         let Some(acceptor) = &setup.acceptor else {
             if let Tls::Broken(how) = setup.behaviour.tls {
-                failed("broken on purpose".to_owned());
-                failed(tls::break_handshake(stream, how).await.to_owned());
+                failed(tls::breakage_in_words(how).to_owned());
+                tls::break_handshake(stream, how).await;
             }
             return None;
         };

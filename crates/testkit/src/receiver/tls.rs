@@ -102,11 +102,21 @@ fn seen(connection: &ServerConnection) -> TlsSeen {
     }
 }
 
-/// Breaks the handshake after the 220; gives what is to be recorded as its error.
-pub(super) async fn break_handshake(mut stream: TcpStream, how: Breakage) -> &'static str {
+/// What is recorded as the error of a handshake that is broken on purpose.
+pub(super) fn breakage_in_words(how: Breakage) -> &'static str {
+    match how {
+        Breakage::Close => "closed after 220, on purpose",
+        Breakage::Stall => "silent after 220, on purpose",
+        Breakage::Garbage => "garbage after 220, on purpose",
+        Breakage::ProtocolVersion => "protocol version refused, on purpose",
+    }
+}
+
+/// Breaks the handshake after the 220.
+pub(super) async fn break_handshake(mut stream: TcpStream, how: Breakage) {
     let said: &[u8] = match how {
-        Breakage::Close => return "closed after 220, on purpose",
-        Breakage::Stall => b"",
+        Breakage::Close => return,
+        Breakage::Stall => return drain(stream).await,
         Breakage::Garbage => b"454-This is no TLS record,\r\n454 whatever you make of it\r\n",
         // Alert record of TLS 1.0: fatal, protocol_version (RFC 5246 §7.2).
         Breakage::ProtocolVersion => &[0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 70],
@@ -115,15 +125,8 @@ pub(super) async fn break_handshake(mut stream: TcpStream, how: Breakage) -> &'s
     let mut hello = [0; 4096];
     let _ = timeout(HANDSHAKE_LIMIT, stream.read(&mut hello)).await;
     let _ = stream.write_all(said).await;
-    if how != Breakage::Stall {
-        let _ = stream.shutdown().await;
-    }
+    let _ = stream.shutdown().await;
     drain(stream).await;
-    match how {
-        Breakage::Stall => "silent after 220, on purpose",
-        Breakage::Garbage => "garbage after 220, on purpose",
-        _ => "protocol version refused, on purpose",
-    }
 }
 
 /// Reads until the client leaves, for a bounded time.

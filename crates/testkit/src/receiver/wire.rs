@@ -67,10 +67,11 @@ impl Wire {
         !self.buffer.is_empty()
     }
 
-    /// Looks, without waiting, whether the client has said more than it was asked for.
+    /// Looks whether the client has said more than it was asked for. The moment's wait lets the runtime see what the
+    /// kernel already has.
     pub(super) async fn peek(&mut self) -> bool {
         if self.buffer.is_empty() {
-            let _ = timeout(Duration::ZERO, self.fill()).await;
+            let _ = timeout(Duration::from_millis(1), self.fill()).await;
         }
         self.has_unread()
     }
@@ -122,15 +123,19 @@ impl Wire {
         Ok(timeout(idle, sent).await.map_err(|_| Closed)??)
     }
 
-    /// Says goodbye: FIN, and close_notify in TLS.
+    /// Says goodbye, FIN and in TLS close_notify, and lets the client go first: closing with its octets unread would
+    /// reset the connection, and the last reply might be lost.
     pub(super) async fn close(&mut self) {
         let bye = async {
-            match &mut self.stream {
+            let _ = match &mut self.stream {
                 Stream::Plain(stream) => stream.shutdown().await,
                 Stream::Tls(stream) => stream.shutdown().await,
+            };
+            while self.fill().await.is_ok() {
+                self.buffer.clear();
             }
         };
-        let _ = timeout(Duration::from_secs(5), bye).await;
+        let _ = timeout(Duration::from_secs(2), bye).await;
     }
 
     /// Reads once. Cancelling it loses nothing: `read_buf` either appends or has read nothing.
