@@ -12,6 +12,7 @@ import os
 import pathlib
 import signal
 import ssl
+import time
 
 NUMBERS = itertools.count(1)
 
@@ -95,7 +96,9 @@ class Session(asyncio.Protocol):
         return True
 
     def keep(self, content):
-        self.options.count += 1
+        self.options.arrived.update(self.recipients)
+        self.options.count += len(self.recipients)
+        self.options.last = time.monotonic()
         if self.options.store is None:
             return
         content = (b"\r\n" + content).replace(b"\r\n.", b"\r\n")[2:]
@@ -159,7 +162,7 @@ async def serve(options):
 def write_count(options):
     new = options.count_file + ".new"
     with open(new, "w", encoding="ascii") as count:
-        count.write(str(options.count))
+        count.write(f"{options.count} {len(options.arrived)} {options.last}")
     os.rename(new, options.count_file)
 
 
@@ -171,9 +174,9 @@ def main():
     parser.add_argument("--certificate", help="PEM file; with --key: offer STARTTLS")
     parser.add_argument("--key")
     parser.add_argument("--store", type=pathlib.Path)
-    parser.add_argument("--count-file", help="where the number of messages is kept up to date")
+    parser.add_argument("--count-file", help="kept up to date: deliveries, different recipients, when the last came")
     options = parser.parse_args()
-    options.count = 0
+    options.count, options.arrived, options.last = 0, set(), 0.0
     options.context = None
     if options.certificate:
         options.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
