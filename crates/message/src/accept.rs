@@ -1,14 +1,15 @@
 //! A message that somebody else built: checked, completed, and otherwise left alone.
 
-use mail_parser::{MessageParser, MimeHeaders};
+use mail_parser::MessageParser;
 
 use crate::header::{Extra, Field, HeaderError, is_blind, is_single, parse_message_id};
 use crate::identity::Identity;
-use crate::limits::{ATTACHMENTS, HEADER_FIELDS, HEADER_LINE_OCTETS, HEADER_OCTETS};
+use crate::limits::{HEADER_FIELDS, HEADER_LINE_OCTETS, HEADER_OCTETS, SUBJECT_OCTETS};
 use crate::lines::{printable, to_crlf};
 use crate::mailbox::{Mailbox, MailboxError};
-use crate::section::Section;
-use crate::summary::{AttachmentSummary, Message};
+use crate::parts::attachments;
+use crate::section::{RawField, Section};
+use crate::summary::Message;
 
 /// Why a message cannot be sent as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,25 +128,16 @@ fn describe(content: Vec<u8>, has_utf8_header: bool) -> Result<Message, AcceptEr
     let to = section.get("To").map(|field| field.value()).unwrap_or_default();
     let to = Mailbox::parse_list(&to).map_or_else(|_| printable(&to), |list| Mailbox::join_list(&list));
 
-    let parsed = MessageParser::default().parse(&content);
-    let subject = parsed.as_ref().and_then(|message| message.subject()).map(printable).unwrap_or_default();
-    let attachments = parsed.as_ref().map(attachments).unwrap_or_default();
+    let subject = section.get("Subject").map(subject).unwrap_or_default();
+    let attachments = attachments(&section);
     Ok(Message { message_id, from, to, subject, attachments, has_utf8_header, content })
 }
 
-fn attachments(message: &mail_parser::Message<'_>) -> Vec<AttachmentSummary> {
-    let summary = |part: &mail_parser::MessagePart<'_>| {
-        let content_type = part.content_type().map_or_else(
-            || "application/octet-stream".to_owned(),
-            |t| format!("{}/{}", t.ctype(), t.subtype().unwrap_or("octet-stream")),
-        );
-        AttachmentSummary {
-            filename: part.attachment_name().map(printable).unwrap_or_default(),
-            content_type: printable(&content_type).to_ascii_lowercase(),
-            size: part.contents().len(),
-        }
-    };
-    message.attachments().take(ATTACHMENTS).map(summary).collect()
+/// The subject, decoded; no more of it than [`SUBJECT_OCTETS`].
+fn subject(field: &RawField<'_>) -> String {
+    let bytes = [&field.bytes[..field.bytes.len().min(SUBJECT_OCTETS)], b"\r\n\r\n"].concat();
+    let parsed = MessageParser::new().header_text("Subject").parse_headers(&bytes);
+    parsed.as_ref().and_then(|message| message.subject()).map(printable).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::ATTACHMENTS;
 
 fn identity() -> Identity {
     Identity::new(1_321_292_559, [7; 32], &"example.com".parse().unwrap())
@@ -151,9 +152,17 @@ fn attachments_are_told() {
         --b\r\nContent-Type: text/plain\r\n\r\nHi\r\n\
         --b\r\nContent-Type: Text/CSV\r\nContent-Disposition: attachment;\r\n filename*=UTF-8''vedh%C3%A6ftet%20fil.csv\r\n\
         Content-Transfer-Encoding: base64\r\n\r\nMSwyCg==\r\n\
-        --b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nx\r\n--b--\r\n";
+        --b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nx\r\n\
+        --b\r\nContent-Type: multipart/related; boundary=\"b b\"\r\n\r\n--b b\r\n\r\ntext\r\n\
+        --b b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\n=41=\r\nB\r\nC\r\n\
+        --b\r\nContent-Type: message/rfc822\r\n\r\nFrom: x\r\n\r\nHi\r\n--b--\r\nepilogue\r\n";
     let shown: Vec<_> = accepted(given).attachments.into_iter().map(|a| (a.filename, a.content_type, a.size)).collect();
-    let want = [("vedhæftet fil.csv", "text/csv", 4), ("a.pdf", "application/pdf", 1)];
+    let want = [
+        ("vedhæftet fil.csv", "text/csv", 4),
+        ("a.pdf", "application/pdf", 1),
+        ("", "image/png", 5),
+        ("", "message/rfc822", 13),
+    ];
     assert_eq!(shown, want.map(|(name, kind, size)| (name.to_owned(), kind.to_owned(), size)));
 }
 
@@ -174,4 +183,22 @@ fn what_we_compose_we_accept_unchanged() {
     composed.attachments.sort_by(|a, b| a.filename.cmp(&b.filename));
     accepted.attachments.sort_by(|a, b| a.filename.cmp(&b.filename));
     assert_eq!(accepted, composed);
+}
+
+#[test]
+fn hostile_structure_costs_little() {
+    let part = |i: usize| format!("--{i}\r\nContent-Type: multipart/mixed; boundary={}\r\n\r\n", i + 1);
+    let nested: String = (0..3000).map(part).collect();
+    let mixed = format!("From: b@y.z\r\nContent-Type: multipart/mixed; boundary=0\r\n\r\n{nested}");
+    let messages = "Content-Type: message/rfc822\r\n\r\n".repeat(3000);
+    let many = format!(
+        "From: b@y.z\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{}",
+        "--b\r\nContent-Type: image/png\r\n\r\nx\r\n".repeat(3000)
+    );
+    accepted(&mixed);
+    let missing: String =
+        (0..30_000).map(|i| format!("--b\r\nContent-Type: multipart/mixed; boundary=x{i}\r\n\r\n")).collect();
+    accepted(&format!("From: b@y.z\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{missing}"));
+    accepted(&format!("From: b@y.z\r\n{messages}"));
+    assert_eq!(accepted(&many).attachments.len(), ATTACHMENTS);
 }

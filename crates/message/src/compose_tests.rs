@@ -335,6 +335,11 @@ fn a_thousand_recipients_fit() {
 
 #[test]
 fn long_values_of_headers_are_folded_or_encoded() {
+    let longest_name = format!("X{}", "-a".repeat(37));
+    for name in ["X", "X-Mailgun-Variables", &longest_name] {
+        let message = composed(&with_header(name, &"Ж".repeat(1000)));
+        assert!(header_section(&message).lines().all(|line| line.len() <= 78), "{}", header_section(&message));
+    }
     let json = format!("{{\"a\":\"{}\"}}", "b".repeat(3000));
     let message = composed(&with_header("X-Mailgun-Variables", &json));
     let raw = MessageParser::new().header_text("X-Mailgun-Variables").parse(&message.content).unwrap();

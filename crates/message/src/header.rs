@@ -192,7 +192,7 @@ impl Field {
             if folds_well(value) && !value.contains("=?") {
                 Text::new(value).write_header(out, column);
             } else {
-                write_encoded_words(value, out);
+                write_encoded_words(value, column, out);
             }
         })
     }
@@ -261,19 +261,27 @@ fn folds_well(value: &str) -> bool {
     value.as_bytes().chunk_by(|a, b| is_space(a) == is_space(b)).all(|run| run.len() <= LONGEST_RUN)
 }
 
-/// The whole text as encoded words of whole characters, one on a line (RFC 2047 §2, §5).
-fn write_encoded_words(text: &str, out: &mut Vec<u8>) {
-    const OCTETS_PER_WORD: usize = 42;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = (0..=rest.len().min(OCTETS_PER_WORD)).rev().find(|at| rest.is_char_boundary(*at));
-        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
-        out.extend_from_slice(b"\r\n =?utf-8?B?");
-        Base64Encoder::new().encode_into(word.as_bytes(), out);
-        out.extend_from_slice(b"?=");
-        rest = after;
+/// The whole text as encoded words of whole characters, one on a line of at most 76 octets (RFC 2047 §2, §5).
+fn write_encoded_words(text: &str, column: usize, out: &mut Vec<u8>) {
+    const LINE_OCTETS: usize = 76;
+    const FRAME_OCTETS: usize = "=?utf-8?B??=".len();
+    let (mut rest, mut column) = (text, column);
+    loop {
+        let room = LINE_OCTETS.saturating_sub(column + FRAME_OCTETS) / 4 * 3;
+        let end = (0..=room.min(rest.len())).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or_default();
+        let (word, after) = rest.split_at(end);
+        if !word.is_empty() {
+            out.extend_from_slice(b"=?utf-8?B?");
+            Base64Encoder::new().encode_into(word.as_bytes(), out);
+            out.extend_from_slice(b"?=");
+        }
+        out.extend_from_slice(b"\r\n");
+        if after.is_empty() {
+            return;
+        }
+        out.push(b' ');
+        (rest, column) = (after, 1);
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 fn is_one_of(name: &str, names: &[&str]) -> bool {

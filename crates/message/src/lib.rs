@@ -19,6 +19,7 @@ pub mod identity;
 pub mod limits;
 mod lines;
 pub mod mailbox;
+mod parts;
 mod section;
 mod summary;
 

@@ -1,7 +1,7 @@
 //! Every limit on what a stranger hands over, with its source.
 
 /// Longest line of a header section, in octets, without CRLF (RFC 5322 §2.1.1).
-pub const HEADER_LINE_OCTETS: usize = 998;
+pub const HEADER_LINE_OCTETS: usize = smtp::limits::TEXT_LINE_OCTETS;
 /// Most header fields of a message. Real mail has fewer than a hundred.
 pub const HEADER_FIELDS: usize = 1000;
 /// Longest header section, in octets. Room for a `To` of a thousand recipients.
@@ -16,6 +16,8 @@ pub const MESSAGE_ID_OCTETS: usize = 512;
 pub const SUBJECT_OCTETS: usize = 16 * 1024;
 /// Longest text of an address list, in octets.
 pub const MAILBOX_LIST_OCTETS: usize = 512 * 1024;
+/// Longest single entry of an address list, in octets, with comments and encoded words.
+pub const MAILBOX_OCTETS: usize = 2048;
 /// Most mailboxes in one address list.
 pub const MAILBOXES: usize = 1000;
 /// Longest display name, in octets.
@@ -26,3 +28,7 @@ pub const ATTACHMENTS: usize = 1000;
 pub const FILENAME_OCTETS: usize = 255;
 /// Longest content type of an attachment with its parameters, in octets.
 pub const CONTENT_TYPE_OCTETS: usize = 255;
+/// Deepest nesting of multiparts that is read. Real mail has four levels.
+pub const MIME_DEPTH: usize = 32;
+/// How much of the header of one part is read, in octets.
+pub const PART_HEADER_OCTETS: usize = 16 * 1024;

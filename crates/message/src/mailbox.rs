@@ -6,7 +6,7 @@ use std::str::FromStr;
 use mail_parser::MessageParser;
 use smtp::{Address, AddressError};
 
-use crate::limits::{DISPLAY_NAME_OCTETS, MAILBOX_LIST_OCTETS, MAILBOXES};
+use crate::limits::{DISPLAY_NAME_OCTETS, MAILBOX_LIST_OCTETS, MAILBOX_OCTETS, MAILBOXES};
 use crate::lines::{excerpt, has_control};
 
 /// An address, with the name that its owner goes by.
@@ -99,6 +99,9 @@ pub enum EntryFault {
     /// The display name is longer than [`DISPLAY_NAME_OCTETS`].
     #[error("the name is too long")]
     NameTooLong,
+    /// The whole entry is longer than [`MAILBOX_OCTETS`].
+    #[error("it is too long")]
+    TooLong,
     /// What should be the address is none.
     #[error("{0}")]
     Address(#[from] AddressError),
@@ -163,6 +166,9 @@ fn split_list(list: &str) -> Vec<&str> {
 fn parse_entry(entry: &str) -> Result<Mailbox, EntryFault> {
     if has_control(entry) {
         return Err(EntryFault::Control);
+    }
+    if entry.len() > MAILBOX_OCTETS {
+        return Err(EntryFault::TooLong);
     }
     let (mut name, mut bare, mut angle) = (String::new(), String::new(), None);
     let mut grouped = false;

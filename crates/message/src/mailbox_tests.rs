@@ -102,6 +102,9 @@ fn sizes_are_limited() {
     assert_eq!(Mailbox::parse_list(&" ".repeat(MAILBOX_LIST_OCTETS + 1)), Err(MailboxError::TooLong));
     assert!(Mailbox::parse_list(&format!("{} <a@y.z>", "n".repeat(DISPLAY_NAME_OCTETS))).is_ok());
     assert!(Mailbox::parse_list(&format!("{} <a@y.z>", "n".repeat(DISPLAY_NAME_OCTETS + 1))).is_err());
+    let entry = |comment: usize| format!("({}) a@y.z", "c".repeat(comment));
+    assert!(Mailbox::parse_list(&entry(MAILBOX_OCTETS - 8)).is_ok());
+    assert!(Mailbox::parse_list(&entry(MAILBOX_OCTETS - 7)).is_err());
     // Hostile nesting costs neither stack nor time.
     assert!(Mailbox::parse_list(&"(".repeat(MAILBOX_LIST_OCTETS)).is_err());
     assert!(Mailbox::parse_list(&"<".repeat(MAILBOX_LIST_OCTETS)).is_err());
