@@ -8,7 +8,7 @@ set -Eeuo pipefail
 interop=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$(dirname "$interop")/target}
 kit=$target/interop
-waxwing=${WAXWING_BIN:-$target/debug/waxwing}
+waxwing=${INTEROP_BIN:-$target/debug/waxwing}
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/waxwing-interop.XXXXXX")
 logs=()
 started=() # "PID" of our own, or "root PID" of what was started through as_root
@@ -144,17 +144,17 @@ start_sink() {
     sink_port=$(cat "$scratch/$name.port")
 }
 
-# start_waxwing SMTP_PORT [WAXWING_VARIABLE=VALUE…]: afterwards WAXWING_URL and WAXWING_KEY tell where and with which key.
+# start_waxwing SMTP_PORT [WAXWING_VARIABLE=VALUE…]: afterwards INTEROP_URL and INTEROP_KEY tell where and with which key.
 start_waxwing() {
     local smtp_port=$1 port
     shift
     [ -x "$waxwing" ] || fail "no binary at $waxwing: build it with 'cargo build -p server'"
     port=$(free_port)
-    export WAXWING_URL=http://127.0.0.1:$port WAXWING_KEY=key-$(openssl rand -hex 16)
+    export INTEROP_URL=http://127.0.0.1:$port INTEROP_KEY=key-$(openssl rand -hex 16)
     mkdir -p "$scratch/data"
     (
         cd "$scratch" # where no waxwing.toml lies about
-        exec env WAXWING_HTTP_LISTEN="127.0.0.1:$port" WAXWING_STORE="sqlite:$scratch/data" WAXWING_API_KEY="$WAXWING_KEY" \
+        exec env WAXWING_HTTP_LISTEN="127.0.0.1:$port" WAXWING_STORE="sqlite:$scratch/data" WAXWING_API_KEY="$INTEROP_KEY" \
             WAXWING_DELIVER_TO_PRIVATE=127.0.0.0/8 WAXWING_SMTP_PORT="$smtp_port" WAXWING_RESOLVER="${dns:-127.0.0.1:9}" \
             WAXWING_EHLO_NAME=sender.waxwing.test "$@" "$waxwing" serve
     ) >"$scratch/waxwing.log" 2>&1 </dev/null &
@@ -165,7 +165,7 @@ start_waxwing() {
     kill -0 "$waxwing_pid" 2>/dev/null || fail "waxwing ended right after its start"
 }
 
-ready_or_dead() { ! kill -0 "$waxwing_pid" 2>/dev/null || curl -fsS --max-time 2 "$WAXWING_URL/readyz"; }
+ready_or_dead() { ! kill -0 "$waxwing_pid" 2>/dev/null || curl -fsS --max-time 2 "$INTEROP_URL/readyz"; }
 
 # --- real mail servers -----------------------------------------------------------------------------------------------
 
@@ -249,7 +249,7 @@ twelve_cells() {
     start_dns
     start_waxwing "$smtp_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem"
     as_root chmod -R a+rX "$server_root/var/log"
-    as_root env PYTHONPATH="$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1 WAXWING_URL="$WAXWING_URL" WAXWING_KEY="$WAXWING_KEY" \
+    as_root env PYTHONPATH="$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1 INTEROP_URL="$INTEROP_URL" INTEROP_KEY="$INTEROP_KEY" \
         NO_PROXY="$NO_PROXY" python3 "$interop/lib/matrix.py" \
         --domain "$domain" --mail "$server_root$mail" --log "$server_root$log" "$@"
 }

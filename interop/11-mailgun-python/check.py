@@ -21,7 +21,7 @@ from scene import (
 )
 
 DOMAIN = "python.sender.test"
-URL, KEY = os.environ["WAXWING_URL"], os.environ["WAXWING_KEY"]
+URL, KEY = os.environ["INTEROP_URL"], os.environ["INTEROP_KEY"]
 
 
 def main():

@@ -26,7 +26,7 @@ from scene import (
 )
 
 DOMAIN = "django.sender.test"
-URL, KEY = os.environ["WAXWING_URL"], os.environ["WAXWING_KEY"]
+URL, KEY = os.environ["INTEROP_URL"], os.environ["INTEROP_KEY"]
 
 
 def main():

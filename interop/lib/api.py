@@ -9,8 +9,8 @@ import urllib.parse
 import urllib.request
 import uuid
 
-URL = os.environ.get("WAXWING_URL", "")
-KEY = os.environ.get("WAXWING_KEY", "")
+URL = os.environ.get("INTEROP_URL", "")
+KEY = os.environ.get("INTEROP_KEY", "")
 
 
 def request(method, path, fields=(), files=(), key=None):

@@ -21,7 +21,7 @@ class Run:
     def __init__(self, arguments):
         self.messages, self.sent, self.answered, self.refused = arguments.messages, 0, 0, []
         self.finished = asyncio.get_running_loop().create_future()
-        key = base64.b64encode(f"api:{os.environ['WAXWING_KEY']}".encode()).decode()
+        key = base64.b64encode(f"api:{os.environ['INTEROP_KEY']}".encode()).decode()
         self.head = (
             f"POST /v3/{SENDER}/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {key}\r\n"
             f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}\r\nContent-Length: "
@@ -102,7 +102,7 @@ async def main():
     arguments = parser.parse_args()
 
     run = Run(arguments)
-    host, _, port = os.environ["WAXWING_URL"].removeprefix("http://").partition(":")
+    host, _, port = os.environ["INTEROP_URL"].removeprefix("http://").partition(":")
     used, sink_used, start = processor_seconds(arguments.pid), processor_seconds(arguments.sink_pid), time.monotonic()
     for _ in range(arguments.connections):
         await asyncio.get_running_loop().create_connection(lambda: Connection(run), host, int(port))

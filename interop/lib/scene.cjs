@@ -5,8 +5,8 @@ const fs = require("node:fs");
 const path = require("node:path");
 const { setTimeout: sleep } = require("node:timers/promises");
 
-const url = process.env.WAXWING_URL;
-const key = process.env.WAXWING_KEY;
+const url = process.env.INTEROP_URL;
+const key = process.env.INTEROP_KEY;
 
 const subject = "Grüße aus Zürich ✓";
 const text = "Zażółć gęślą jaźń\n.\nlast line 🐦";
