@@ -100,9 +100,12 @@ impl Client {
 }
 
 /// Why there is no host to try.
-pub(crate) struct NoHosts {
-    pub(crate) problem: Problem,
-    pub(crate) permanent: bool,
+#[derive(Debug)]
+pub struct NoHosts {
+    /// The reason.
+    pub problem: Problem,
+    /// Whether it holds for good.
+    pub permanent: bool,
 }
 
 impl NoHosts {

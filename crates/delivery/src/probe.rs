@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use policy::tls::{Observed, TlsPolicy, Verdict, decide};
+use policy::tls::{Minimum, Observed, TlsPolicy, Verdict, decide};
 use smtp::{Domain, Reply};
 use tokio::time::Instant;
 
+use crate::attempt::NoHosts;
 use crate::client::{Client, Target};
 use crate::connect::open;
 use crate::report::{Problem, Step};
@@ -18,8 +19,10 @@ use crate::tls::{HandshakeError, TlsFacts};
 pub struct Probe {
     /// Whether one of the operator's routes stands in for the MX hosts.
     pub routed: bool,
-    /// Why there is no host at all, and whether that is permanent.
-    pub no_hosts: Option<(Problem, bool)>,
+    /// The least protection that the operator's route demands.
+    pub minimum: Minimum,
+    /// Why there is no host at all.
+    pub no_hosts: Option<NoHosts>,
     /// Each host and address, in the order in which a delivery would try them.
     pub hosts: Vec<HostProbe>,
     /// Hosts and addresses that a delivery would pass over.
@@ -72,11 +75,13 @@ impl Client {
     /// Resolves `destination` and visits each of its hosts up to the TLS decision. Says EHLO, STARTTLS and QUIT.
     pub async fn probe(&self, destination: &Domain) -> Probe {
         let route = self.route_for(destination);
-        let mut probe = Probe { routed: route.is_some(), no_hosts: None, hosts: Vec::new(), skipped: Vec::new() };
+        let minimum = route.map_or(Minimum::None, |route| route.minimum);
+        let mut probe =
+            Probe { routed: route.is_some(), minimum, no_hosts: None, hosts: Vec::new(), skipped: Vec::new() };
         let hosts = match self.hosts(destination, route).await {
             Ok(hosts) => hosts,
             Err(none) => {
-                probe.no_hosts = Some((none.problem, none.permanent));
+                probe.no_hosts = Some(none);
                 return probe;
             }
         };

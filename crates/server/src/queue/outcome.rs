@@ -1,0 +1,179 @@
+//! From what an attempt reports to what is kept of each recipient.
+
+use std::time::Duration;
+
+use delivery::report::ConnectionReport;
+use delivery::{Outcome, Problem, RecipientReport, Report};
+use policy::retry::Schedule;
+use smtp::EnhancedCode;
+use store::{
+    AttemptRecord, ClaimedRecipient, ConnectionRecord, EventKind, FailureReason, Job, NewEvent, NewState,
+    RecipientOutcome, Severity, Timestamp,
+};
+
+/// The code of a failure whose schedule has come to its end: what Mailgun's users know as "Too old".
+pub(super) const TOO_OLD: u16 = 602;
+
+/// What becomes of each recipient of `job` after `report`, and the events that tell it.
+pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Timestamp) -> Vec<RecipientOutcome> {
+    let recipients = job.recipients.iter().zip(&report.recipients).enumerate();
+    recipients
+        .map(|(index, (recipient, part))| {
+            let details = serde_json::to_value(report.evidence(index)).unwrap_or_default();
+            let told = Told { recipient, part, session: report.session, details };
+            let (state, events) = match &part.outcome {
+                Outcome::Delivered(reply) => (NewState::Delivered, vec![told.delivered(reply)]),
+                Outcome::Failed(problem) => (NewState::Failed, vec![told.failed(problem)]),
+                Outcome::Deferred(problem) => match schedule.wait_after(told.attempt_no()) {
+                    Some(wait) => (NewState::Deferred { until: now + wait }, vec![told.deferred(problem, Some(wait))]),
+                    None => (NewState::Failed, vec![told.deferred(problem, None), told.too_old(problem)]),
+                },
+            };
+            RecipientOutcome { recipient: recipient.id, state, events }
+        })
+        .collect()
+}
+
+/// The content of a message is gone although it was not finished: reported, never silently dropped.
+pub(super) fn content_lost(job: &Job) -> Vec<RecipientOutcome> {
+    let words = "the content of the message is no longer in the store";
+    let event = |recipient: &ClaimedRecipient| NewEvent {
+        kind: EventKind::Failed,
+        severity: Some(Severity::Permanent),
+        reason: Some(FailureReason::Generic),
+        attempt: Some(AttemptRecord {
+            attempt_no: recipient.attempts + 1,
+            code: 554,
+            enhanced_code: Some(EnhancedCode::new(5, 3, 0)),
+            message: words.to_owned(),
+            description: words.to_owned(),
+            session: Duration::ZERO,
+            retry_after: None,
+            utf8: false,
+            connection: None,
+            details: serde_json::Value::Null,
+            last_code: None,
+            last_message: None,
+        }),
+    };
+    let failed = |recipient| (NewState::Failed, vec![event(recipient)]);
+    job.recipients
+        .iter()
+        .map(|recipient| {
+            let (state, events) = failed(recipient);
+            RecipientOutcome { recipient: recipient.id, state, events }
+        })
+        .collect()
+}
+
+/// One line for the operator for each recipient: how it ended and how it travelled. Never a body, never a header.
+pub(super) fn log(job: &Job, report: &Report) {
+    for (recipient, part) in job.recipients.iter().zip(&report.recipients) {
+        let (outcome, code, text) = match &part.outcome {
+            Outcome::Delivered(reply) => ("delivered", reply.code(), reply.text()),
+            Outcome::Deferred(problem) => ("deferred", problem.code, problem.message.clone()),
+            Outcome::Failed(problem) => ("failed", problem.code, problem.message.clone()),
+        };
+        let connection = part.connection.as_deref();
+        tracing::info!(
+            outcome,
+            recipient = %recipient.address,
+            message_id = job.message_id,
+            attempt_no = recipient.attempts + 1,
+            mx_host = connection.map(|c| c.mx_host.as_str()),
+            tls = connection.map(ConnectionReport::tls),
+            certificate_verified = connection.map(ConnectionReport::certificate_verified),
+            fallback = connection.and_then(|c| c.channel.as_ref()?.fallback()),
+            code,
+            text,
+            "delivery"
+        );
+    }
+}
+
+/// One recipient's part, to be told as events.
+struct Told<'a> {
+    recipient: &'a ClaimedRecipient,
+    part: &'a RecipientReport,
+    session: Duration,
+    details: serde_json::Value,
+}
+
+impl Told<'_> {
+    fn attempt_no(&self) -> u32 {
+        self.recipient.attempts + 1
+    }
+
+    fn delivered(&self, reply: &smtp::Reply) -> NewEvent {
+        let attempt = AttemptRecord {
+            code: reply.code(),
+            enhanced_code: reply.enhanced_code(),
+            message: reply.text(),
+            ..self.attempt()
+        };
+        NewEvent { kind: EventKind::Delivered, severity: None, reason: None, attempt: Some(attempt) }
+    }
+
+    fn deferred(&self, problem: &Problem, retry_after: Option<Duration>) -> NewEvent {
+        let attempt = AttemptRecord { retry_after, ..self.attempt_with(problem) };
+        failure(Severity::Temporary, FailureReason::Generic, attempt)
+    }
+
+    fn failed(&self, problem: &Problem) -> NewEvent {
+        let reason = if problem.from_host { FailureReason::Bounce } else { FailureReason::Generic };
+        failure(Severity::Permanent, reason, self.attempt_with(problem))
+    }
+
+    /// After the last deferral: its own event has the evidence, this one says that there is no further attempt.
+    fn too_old(&self, problem: &Problem) -> NewEvent {
+        let attempt = AttemptRecord {
+            code: TOO_OLD,
+            message: "Too old".to_owned(),
+            last_code: Some(problem.code),
+            last_message: Some(problem.message.clone()),
+            ..self.attempt()
+        };
+        failure(Severity::Permanent, FailureReason::Old, attempt)
+    }
+
+    fn attempt_with(&self, problem: &Problem) -> AttemptRecord {
+        AttemptRecord {
+            code: problem.code,
+            enhanced_code: problem.enhanced_code,
+            message: problem.message.clone(),
+            description: if problem.from_host { String::new() } else { problem.message.clone() },
+            ..self.attempt()
+        }
+    }
+
+    fn attempt(&self) -> AttemptRecord {
+        let connection = self.part.connection.as_deref();
+        AttemptRecord {
+            attempt_no: self.attempt_no(),
+            code: 0,
+            enhanced_code: None,
+            message: String::new(),
+            description: String::new(),
+            session: self.session,
+            retry_after: None,
+            utf8: connection.is_some_and(|c| c.smtputf8),
+            connection: connection.map(connection_record),
+            details: self.details.clone(),
+            last_code: None,
+            last_message: None,
+        }
+    }
+}
+
+fn failure(severity: Severity, reason: FailureReason, attempt: AttemptRecord) -> NewEvent {
+    NewEvent { kind: EventKind::Failed, severity: Some(severity), reason: Some(reason), attempt: Some(attempt) }
+}
+
+fn connection_record(connection: &ConnectionReport) -> ConnectionRecord {
+    ConnectionRecord {
+        mx_host: connection.mx_host.clone(),
+        tls: connection.tls(),
+        certificate_verified: connection.certificate_verified(),
+        sending_ip: Some(connection.sending_ip),
+    }
+}
