@@ -205,8 +205,9 @@ background_in_root() {
     local log=$1
     shift
     logs+=("$log")
-    in_root /bin/sh -c 'echo $$ >/run/peer.pid; while [ "$1" != "${1#*=}" ]; do export "$1"; shift; done; exec "$@"' \
-        sh "$@" >"$log" 2>&1 </dev/null &
+    local start='echo $$ >/run/peer.pid; while [ "$1" != "${1#*=}" ]; do export "$1"; shift; done; exec "$@"'
+    # In a session of its own: some servers signal their process group when they end.
+    (trap - ERR && as_root setsid chroot "$server_root" /bin/sh -c "$start" sh "$@") >"$log" 2>&1 </dev/null &
     wait_until 10 "the server being started" test -s "$server_root/run/peer.pid"
     started+=("root $(cat "$server_root/run/peer.pid")")
 }

@@ -13,6 +13,6 @@ prepare_opensmtpd() {
 
 # start_opensmtpd [VARIABLE=VALUE…]: runs it with that in its environment.
 start_opensmtpd() {
-    background_in_root "$scratch/smtpd.log" "$@" /usr/sbin/smtpd -d -v -f /etc/smtpd.conf
+    background_in_root "$scratch/smtpd.log" "$@" /usr/sbin/smtpd -d -f /etc/smtpd.conf
     as_root ln "$scratch/smtpd.log" "$server_root/var/log/smtpd.log"
 }
