@@ -1,0 +1,156 @@
+//! `waxwing domain`: sending domains and their two TLS switches.
+
+use clap::{Args, Subcommand};
+use policy::tls::TlsSettings;
+use serde_json::json;
+use smtp::Domain;
+use store::{DomainQuery, DomainSort, NewDomain, SendingDomain, Store, Timestamp};
+
+use super::{Failure, print, rfc3339};
+
+/// How many domains are asked for at a time.
+const PAGE: usize = 500;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DomainCommand {
+    /// Add a sending domain, usable at once.
+    Add {
+        name: Domain,
+        #[command(flatten)]
+        tls: Switches,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the sending domains.
+    List {
+        /// Only those whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show a sending domain.
+    Show {
+        name: Domain,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change the TLS settings of a sending domain. A setting that is not given stays as it is.
+    Set {
+        name: Domain,
+        #[command(flatten)]
+        tls: Switches,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Delete a sending domain. Mail that was accepted for it is still delivered.
+    Delete {
+        name: Domain,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Switches {
+    /// Deliver over TLS or not at all, unless a message says otherwise.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    require_tls: Option<bool>,
+    /// Accept any certificate, unless a message says otherwise.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    skip_verification: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Output {
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl From<Switches> for TlsSettings {
+    fn from(switches: Switches) -> TlsSettings {
+        TlsSettings { require_tls: switches.require_tls, skip_verification: switches.skip_verification }
+    }
+}
+
+pub(super) async fn run(store: &Store, command: DomainCommand) -> Result<(), Failure> {
+    match command {
+        DomainCommand::Add { name, tls, output } => {
+            let new = NewDomain { name, tls: tls.into(), now: Timestamp::now() };
+            show(&store.create_domain(new).await?, output)
+        }
+        DomainCommand::List { search, output } => list(store, search, output).await,
+        DomainCommand::Show { name, output } => {
+            show(&store.domain(&name).await?.ok_or_else(|| missing(&name))?, output)
+        }
+        DomainCommand::Set { name, tls, output } => {
+            let changed = store.update_domain(&name, tls.into()).await?;
+            show(&changed.ok_or_else(|| missing(&name))?, output)
+        }
+        DomainCommand::Delete { name, output } => match store.delete_domain(&name).await? {
+            true if output.json => print(format_args!("{:#}\n", json!({ "name": name, "deleted": true }))),
+            true => print(format_args!("{name} deleted\n")),
+            false => Err(missing(&name)),
+        },
+    }
+}
+
+fn missing(name: &Domain) -> Failure {
+    Failure::Failed(format!("there is no domain {name}"))
+}
+
+async fn list(store: &Store, search: Option<String>, output: Output) -> Result<(), Failure> {
+    let mut query = DomainQuery { search, limit: PAGE, skip: 0, sort: DomainSort::NameAscending };
+    let mut domains = Vec::new();
+    loop {
+        let (total, page) = store.list_domains(query.clone()).await?;
+        let got = page.len();
+        domains.extend(page);
+        query.skip += got;
+        if got == 0 || query.skip as u64 >= total {
+            break;
+        }
+    }
+    if output.json {
+        let all: Vec<_> = domains.iter().map(as_json).collect();
+        return print(format_args!("{:#}\n", json!(all)));
+    }
+    let width = domains.iter().map(|domain| domain.name.as_str().len()).max().unwrap_or(0);
+    let lines: String =
+        domains.iter().map(|domain| format!("{:width$}  {}\n", domain.name.as_str(), switches(domain))).collect();
+    print(lines)
+}
+
+fn show(domain: &SendingDomain, output: Output) -> Result<(), Failure> {
+    match output.json {
+        true => print(format_args!("{:#}\n", as_json(domain))),
+        false => print(format_args!(
+            "{}\n    {}\n    id {}, since {}\n",
+            domain.name,
+            switches(domain),
+            domain.id,
+            rfc3339(domain.created_at)
+        )),
+    }
+}
+
+fn switches(domain: &SendingDomain) -> String {
+    let state = |switch: Option<bool>| match switch {
+        Some(true) => "true",
+        Some(false) => "false",
+        None => "false (never set)",
+    };
+    format!("require_tls {}, skip_verification {}", state(domain.tls.require_tls), state(domain.tls.skip_verification))
+}
+
+/// A switch that was never set is null: a message or the default decides.
+fn as_json(domain: &SendingDomain) -> serde_json::Value {
+    json!({
+        "id": domain.id,
+        "name": domain.name,
+        "require_tls": domain.tls.require_tls,
+        "skip_verification": domain.tls.skip_verification,
+        "created_at": rfc3339(domain.created_at),
+    })
+}

@@ -1,0 +1,157 @@
+//! The command line.
+
+mod domain;
+mod key;
+mod serve;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use store::{Role, Store, StoreError, Timestamp};
+
+use crate::config::{self, ConfigError, Loaded};
+
+/// What a program's end says to who called it.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.";
+
+/// Outbound mail server: Mailgun's HTTP API in, SMTP with TLS under your control out.
+#[derive(Debug, Parser)]
+#[command(name = "waxwing", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// Configuration file (TOML); WAXWING_CONFIG names one too.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (also what happens without a command).
+    Serve,
+    /// Show the configuration in force and where each value comes from.
+    Config {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sending domains and their TLS settings. Works while the server runs.
+    #[command(subcommand)]
+    Domain(domain::DomainCommand),
+    /// API keys. Works while the server runs.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// What was asked for could not be done.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Failure {
+    fn of(error: impl Display) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::of(error)
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own: 0 for --help and --version, 2 for what it cannot read.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(error)) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(what)) => {
+            eprintln!("waxwing: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<(), Failure> {
+    let load = || config::load(cli.config.as_deref(), std::env::vars_os()).map_err(Failure::from);
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(load()?.config),
+        Command::Config { json } => show_config(&load()?, json),
+        Command::Domain(command) => on_store(&load()?, async |store| domain::run(store, command).await),
+        Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
+    }
+}
+
+fn show_config(loaded: &Loaded, json: bool) -> Result<(), Failure> {
+    match json {
+        true => print(format_args!("{:#}\n", config::show::as_json(loaded))),
+        false => print(config::show::as_toml(loaded)),
+    }
+}
+
+/// Runs a command on the store directly. The server sees what it did with its next request.
+fn on_store(loaded: &Loaded, command: impl AsyncFnOnce(&Store) -> Result<(), Failure>) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let store = Store::open(&loaded.config.store, Role::Tool).await?;
+        let result = command(&store).await;
+        store.close().await;
+        result
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::of)
+}
+
+/// Writes to standard output. That nobody reads any more (`waxwing domain list | head -1`) is no failure.
+fn print(text: impl Display) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::of(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A time for people and machines: RFC 3339, whole seconds.
+fn rfc3339(time: Timestamp) -> String {
+    let seconds = time.as_micros().div_euclid(1_000_000);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_rfc_3339() {
+        assert_eq!(rfc3339(Timestamp::from_secs(0)), "1970-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,98 @@
+//! `waxwing serve`: a server until a signal.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, print, runtime};
+use crate::config::{Config, Secret};
+use crate::serve::{Server, log};
+
+pub(super) fn run(config: Config) -> Result<(), Failure> {
+    log::init(&config);
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(config));
+    // What still blocks a thread now had its time of grace.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::of)?;
+    let base = config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    let mut server = Server::start(config).await.map_err(Failure::of)?;
+    if let Some(key) = server.first_key() {
+        let base = base.unwrap_or_else(|| format!("http://{}", reachable(server.http_addr())));
+        if print(welcome(&server, &base, key).await).is_err() {
+            tracing::warn!(
+                "the API key could not be shown: standard output fails; `waxwing key add` makes another one"
+            );
+        }
+    }
+    tokio::select! {
+        () = signals.next() => {}
+        what = server.broken() => {
+            tracing::error!("{what}");
+            server.stop().await;
+            return Err(Failure::Failed(what));
+        }
+    }
+    tokio::select! {
+        () = server.stop() => Ok(()),
+        // Whoever asks twice does not want to wait.
+        () = signals.next() => {
+            tracing::warn!("stopped at once; what was being delivered is tried again at the next start");
+            std::process::exit(0)
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The first start's only chance to show the key, with a command that sends a mail.
+async fn welcome(server: &Server, base: &str, key: &Secret) -> String {
+    let query = store::DomainQuery { limit: 1, ..store::DomainQuery::default() };
+    let known = match server.store().list_domains(query).await {
+        Ok((_, domains)) => domains.into_iter().next().map(|domain| domain.name),
+        Err(_) => None,
+    };
+    let domain = known.as_ref().map_or("example.com", |name| name.as_str());
+    let mut text = format!("\nYour API key, shown only now:\n\n    {}\n\n", key.expose());
+    if known.is_none() {
+        text.push_str(&format!("Add the domain that you send from:\n\n    waxwing domain add {domain}\n\n"));
+    }
+    text.push_str(&format!(
+        "Send a mail:\n\n    curl --user 'api:{key}' {base}/v3/{domain}/messages \\\n        \
+         -F from='You <you@{domain}>' -F to=somebody@example.net \\\n        \
+         -F subject='Hello' -F text='Sent by Waxwing.' -F o:require-tls=yes\n\n",
+        key = key.expose(),
+    ));
+    text
+}
+
+/// The address at which a program on this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}

@@ -1,0 +1,302 @@
+//! The one list of what can be configured.
+
+use std::time::Duration;
+
+use policy::tls::Minimum;
+use toml::Value;
+
+use super::Config;
+use super::duration::{self, DAY};
+use super::error::Fault;
+use super::source::Node;
+use super::types::{LogFormat, Route, Secret};
+
+/// How a setting is written, so that a variable's text can be given the same form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A text, durations and addresses included.
+    Text,
+    /// A whole number.
+    Number,
+    /// A list of texts; in a variable, comma separated.
+    List,
+    /// A list of tables; in a variable, the same TOML.
+    Tables,
+}
+
+/// A setting.
+pub struct Key {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// How it is written.
+    pub shape: Shape,
+    /// What it means, for the documentation.
+    pub meaning: &'static str,
+    /// What holds while it is not set, in words, where the default is no fixed value.
+    pub unset: Option<&'static str>,
+    pub(super) read: fn(&Node, &mut Config) -> Result<(), Vec<Fault>>,
+    show: fn(&Config) -> Option<Value>,
+}
+
+impl Key {
+    /// Its environment variable.
+    pub fn variable(&self) -> String {
+        format!("WAXWING_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// Its value in a configuration, secrets redacted; `None` when it has none.
+    pub fn value(&self, config: &Config) -> Option<Value> {
+        (self.show)(config)
+    }
+
+    /// The default as the documentation gives it.
+    pub fn default_in_words(&self) -> String {
+        match (self.unset, self.value(&Config::default())) {
+            (Some(words), _) => words.to_owned(),
+            (None, Some(value)) => format!("`{value}`"),
+            (None, None) => "none".to_owned(),
+        }
+    }
+}
+
+/// Reads a value into its field: `set!(field, method(arguments))`, `set!(Some(field), …)` where it may be absent.
+macro_rules! set {
+    (Some($field:ident), $method:ident($($argument:expr),*)) => {
+        |node, config| {
+            config.$field = Some(node.$method($($argument),*)?);
+            Ok(())
+        }
+    };
+    ($field:ident, $method:ident($($argument:expr),*)) => {
+        |node, config| {
+            config.$field = node.$method($($argument),*)?;
+            Ok(())
+        }
+    };
+}
+
+/// Every setting, in the order in which people are shown them.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "http_listen",
+        shape: Shape::Text,
+        meaning: "Address and port of the HTTP API. Port 0 takes a free one.",
+        unset: None,
+        read: set!(http_listen, socket_address()),
+        show: |config| Some(config.http_listen.to_string().into()),
+    },
+    Key {
+        name: "public_url",
+        shape: Shape::Text,
+        meaning: "Base of the URLs that the API hands out, for a server behind a proxy.",
+        unset: Some("from the request's `Host`"),
+        read: set!(Some(public_url), base_url()),
+        show: |config| config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
+    },
+    Key {
+        name: "store",
+        shape: Shape::Text,
+        meaning: "Where messages, events, domains and keys are kept: `sqlite:` and a directory.",
+        unset: None,
+        read: set!(store, explained()),
+        show: |config| Some(config.store.to_string().into()),
+    },
+    Key {
+        name: "api_key",
+        shape: Shape::Text,
+        meaning: "An API key that exists from the first start on, 16 to 256 characters.",
+        unset: Some("one is made at the first start and shown once"),
+        read: set!(Some(api_key), api_key()),
+        show: |config| config.api_key.as_ref().map(|_| Secret::REDACTED.into()),
+    },
+    Key {
+        name: "resolver",
+        shape: Shape::Text,
+        meaning: "Address and port of the DNS resolver; port 53 may be left out.",
+        unset: Some("the system's, `/etc/resolv.conf`"),
+        read: set!(Some(resolver), resolver()),
+        show: |config| config.resolver.map(|address| address.to_string().into()),
+    },
+    Key {
+        name: "trust_roots",
+        shape: Shape::Text,
+        meaning: "PEM file of root certificates that are trusted beside the system's.",
+        unset: None,
+        read: set!(Some(trust_roots), readable_file()),
+        show: |config| config.trust_roots.as_ref().map(|path| path.display().to_string().into()),
+    },
+    Key {
+        name: "deliver_to_private",
+        shape: Shape::List,
+        meaning: "Addresses or networks that deliveries may reach although they are not public.",
+        unset: None,
+        read: set!(deliver_to_private, networks()),
+        show: |config| Some(texts(&config.deliver_to_private)),
+    },
+    Key {
+        name: "retry_schedule",
+        shape: Shape::List,
+        meaning: "Waits after the first, second, … deferral, `1s` to `30d` each; then the recipient has failed.",
+        unset: None,
+        read: set!(retry_schedule, schedule()),
+        show: |config| Some(list(config.retry_schedule.waits(), |wait| time(*wait))),
+    },
+    Key {
+        name: "ehlo_name",
+        shape: Shape::Text,
+        meaning: "The name that EHLO gives: a full host name that resolves to this machine, or an address literal.",
+        unset: Some("the machine's host name"),
+        read: set!(ehlo_name, explained()),
+        show: |config| Some(config.ehlo_name.to_string().into()),
+    },
+    Key {
+        name: "source_addresses",
+        shape: Shape::List,
+        meaning: "Local addresses that deliveries leave from, IPv4, IPv6 or both.",
+        unset: Some("the system chooses"),
+        read: set!(source_addresses, source_addresses()),
+        show: |config| Some(texts(&config.source_addresses)),
+    },
+    Key {
+        name: "concurrency_total",
+        shape: Shape::Number,
+        meaning: "Connections to receivers at the same time, 1 to 10000.",
+        unset: None,
+        read: set!(concurrency_total, number(1u16..=10_000)),
+        show: |config| Some(whole(config.concurrency_total)),
+    },
+    Key {
+        name: "concurrency_per_destination",
+        shape: Shape::Number,
+        meaning: "Connections for one recipient domain at the same time, 1 to 10000.",
+        unset: None,
+        read: set!(concurrency_per_destination, number(1u16..=10_000)),
+        show: |config| Some(whole(config.concurrency_per_destination)),
+    },
+    Key {
+        name: "routes",
+        shape: Shape::Tables,
+        meaning: "Recipient domains that go to a host of your choice; see [Routes](#routes).",
+        unset: None,
+        read: set!(routes, routes()),
+        show: |config| Some(list(&config.routes, route)),
+    },
+    Key {
+        name: "smtp_port",
+        shape: Shape::Number,
+        meaning: "Port at which MX hosts are reached. Anything but 25 is for laboratories.",
+        unset: None,
+        read: set!(smtp_port, number(1u16..=u16::MAX)),
+        show: |config| Some(whole(config.smtp_port)),
+    },
+    Key {
+        name: "smtp_timeout",
+        shape: Shape::Text,
+        meaning: "No single reply of a receiver is awaited longer than this, `1s` to `1h`.",
+        unset: Some("each command's own, RFC 5321 §4.5.3.2"),
+        read: set!(Some(smtp_timeout), duration(Duration::from_secs(1)..=Duration::from_secs(3600))),
+        show: |config| config.smtp_timeout.map(time),
+    },
+    Key {
+        name: "connect_timeout",
+        shape: Shape::Text,
+        meaning: "How long making one TCP connection may take, `100ms` to `10m`.",
+        unset: None,
+        read: set!(connect_timeout, duration(Duration::from_millis(100)..=Duration::from_secs(600))),
+        show: |config| Some(time(config.connect_timeout)),
+    },
+    Key {
+        name: "log_format",
+        shape: Shape::Text,
+        meaning: "`text` for people, `json` for machines: one object a line.",
+        unset: None,
+        read: set!(log_format, explained()),
+        show: |config| Some(config.log_format.to_string().into()),
+    },
+    Key {
+        name: "log_level",
+        shape: Shape::Text,
+        meaning: "`error`, `warn`, `info`, `debug`, `trace`, or directives such as `warn,delivery=debug`.",
+        unset: None,
+        read: set!(log_level, log_filter()),
+        show: |config| Some(config.log_level.as_str().into()),
+    },
+    Key {
+        name: "event_retention",
+        shape: Shape::Text,
+        meaning: "How long events can be read, `1h` to `3650d`.",
+        unset: None,
+        read: set!(event_retention, duration(Duration::from_secs(3600)..=3650 * DAY)),
+        show: |config| Some(time(config.event_retention)),
+    },
+    Key {
+        name: "message_retention",
+        shape: Shape::Text,
+        meaning: "How long a message's body is kept, up to `3650d`; until its last recipient is finished in any case.",
+        unset: None,
+        read: set!(message_retention, duration(Duration::ZERO..=3650 * DAY)),
+        show: |config| Some(time(config.message_retention)),
+    },
+    Key {
+        name: "shutdown_grace",
+        shape: Shape::Text,
+        meaning: "How long a stop waits for running requests and deliveries, up to `1h`.",
+        unset: None,
+        read: set!(shutdown_grace, duration(Duration::ZERO..=Duration::from_secs(3600))),
+        show: |config| Some(time(config.shutdown_grace)),
+    },
+];
+
+fn list<T>(items: &[T], value: impl Fn(&T) -> Value) -> Value {
+    Value::Array(items.iter().map(value).collect())
+}
+
+fn texts<T: ToString>(items: &[T]) -> Value {
+    list(items, |item| item.to_string().into())
+}
+
+fn whole(number: u16) -> Value {
+    Value::Integer(number.into())
+}
+
+fn time(duration: Duration) -> Value {
+    duration::format(duration).into()
+}
+
+fn route(route: &Route) -> Value {
+    let tls = match route.tls {
+        Minimum::None => "none",
+        Minimum::Encrypted => "encrypted",
+        Minimum::Verified => "verified",
+    };
+    let mut table = toml::Table::new();
+    table.insert("domain".into(), route.domain.to_string().into());
+    table.insert("host".into(), format!("{}:{}", route.host, route.port).into());
+    table.insert("tls".into(), tls.into());
+    if let Some(credentials) = &route.credentials {
+        table.insert("username".into(), credentials.username.as_str().into());
+        table.insert("password".into(), Secret::REDACTED.into());
+    }
+    Value::Table(table)
+}
+
+impl std::str::FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(format!("'{other}' is not one of text, json")),
+        }
+    }
+}
+
+impl std::fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })
+    }
+}

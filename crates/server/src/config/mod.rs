@@ -1,0 +1,153 @@
+//! What the operator decides: a TOML file and environment variables, read once at the start.
+//!
+//! A variable beats the file, the file beats the default. [`keys::KEYS`] is the one list of what can be configured:
+//! reading, `waxwing config` and the table in `docs/operations.md` all come from it, so none of them can forget a key.
+
+pub mod duration;
+mod error;
+pub mod keys;
+mod read;
+pub mod show;
+mod source;
+pub mod types;
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use policy::retry::Schedule;
+use store::Location;
+use url::Url;
+
+pub use error::{ConfigError, Place, Problem};
+pub use types::{Credentials, EhloName, Host, LogFormat, Route, Secret};
+
+/// Everything that can be configured, with its default from [`Config::default`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address and port of the HTTP API. Port 0 takes a free one. Default `127.0.0.1:8025`.
+    pub http_listen: SocketAddr,
+    /// Base of the URLs that the API hands out, without a slash at the end. Default: what the request's `Host` says.
+    pub public_url: Option<Url>,
+    /// Where messages, events, domains and keys are kept. Default `sqlite:./data`.
+    pub store: Location,
+    /// An API key that exists from the first start on, 16 to 256 characters. Default: one is made and shown once.
+    pub api_key: Option<Secret>,
+    /// The DNS resolver. Default: the system's, from `/etc/resolv.conf`.
+    pub resolver: Option<SocketAddr>,
+    /// A PEM file of root certificates that are trusted beside the system's. Default: none.
+    pub trust_roots: Option<PathBuf>,
+    /// Networks that deliveries may reach although they are not public. Default: none.
+    pub deliver_to_private: Vec<IpNet>,
+    /// Waits after the first, second, … deferral, each from a second to 30 days, at most 100 of them.
+    /// Default: 10, 15, 30 minutes, 1, 2, 4 hours.
+    pub retry_schedule: Schedule,
+    /// The name that EHLO gives. Default: the machine's host name.
+    pub ehlo_name: EhloName,
+    /// Local addresses that deliveries leave from, of either family. Default: the system chooses.
+    pub source_addresses: Vec<IpAddr>,
+    /// Connections to receivers at the same time, 1 to 10000. Default 200.
+    pub concurrency_total: u16,
+    /// Connections for one recipient domain at the same time, 1 to 10000. Default 10.
+    pub concurrency_per_destination: u16,
+    /// Recipient domains that go to a host of the operator's choice instead of their MX hosts. Default: none.
+    pub routes: Vec<Route>,
+    /// The port at which MX hosts are reached; anything but 25 is for laboratories. Default 25.
+    pub smtp_port: u16,
+    /// No single reply of a receiver is awaited longer than this, a second to an hour. Default: RFC 5321 §4.5.3.2.
+    pub smtp_timeout: Option<Duration>,
+    /// How long one TCP connection may take to be made, 100 milliseconds to 10 minutes. Default 30 seconds.
+    pub connect_timeout: Duration,
+    /// Text for people or JSON for machines. Default text.
+    pub log_format: LogFormat,
+    /// Which log lines are written, as directives of `tracing`'s filter. Default `info`.
+    pub log_level: String,
+    /// How long events can be read, an hour to ten years. Default 30 days.
+    pub event_retention: Duration,
+    /// How long a message's body is kept after it was accepted, up to ten years; until its last recipient is finished
+    /// in any case. Default 3 days.
+    pub message_retention: Duration,
+    /// How long a stop waits for running requests and deliveries, up to an hour. Default 30 seconds.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8025)),
+            public_url: None,
+            store: "sqlite:./data".parse().expect("the default location is one"),
+            api_key: None,
+            resolver: None,
+            trust_roots: None,
+            deliver_to_private: Vec::new(),
+            retry_schedule: Schedule::default(),
+            ehlo_name: EhloName::of_this_machine(),
+            source_addresses: Vec::new(),
+            concurrency_total: 200,
+            concurrency_per_destination: 10,
+            routes: Vec::new(),
+            smtp_port: 25,
+            smtp_timeout: None,
+            connect_timeout: Duration::from_secs(30),
+            log_format: LogFormat::Text,
+            log_level: "info".to_owned(),
+            event_retention: 30 * duration::DAY,
+            message_retention: 3 * duration::DAY,
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A configuration and where each of its values comes from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What is in force.
+    pub config: Config,
+    /// The origin of each key, in the order of [`keys::KEYS`].
+    origins: Vec<Origin>,
+}
+
+impl Loaded {
+    /// Where the value of the key of this name comes from, `None` when there is no such key.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        let index = keys::KEYS.iter().position(|key| key.name == name)?;
+        self.origins.get(index)
+    }
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A line of the file or a variable.
+    Set(Place),
+}
+
+/// Reads the file, if one is named here or by `WAXWING_CONFIG`, and the variables; tells everything that is wrong.
+pub fn load(
+    file: Option<&Path>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Loaded, ConfigError> {
+    let mut problems = Vec::new();
+    let variables = source::Variables::of(variables, &mut problems);
+    let from_file = match file.or(variables.config_file.as_deref()) {
+        Some(path) => source::read_file(path, &mut problems),
+        None => Vec::new(),
+    };
+
+    let mut config = Config::default();
+    let mut origins = vec![Origin::Default; keys::KEYS.len()];
+    // The file first: a variable overwrites it, and a fault in either is told.
+    for (index, node) in from_file.into_iter().chain(variables.settings) {
+        let key = &keys::KEYS[index];
+        match (key.read)(&node, &mut config) {
+            Ok(()) => origins[index] = Origin::Set(node.place),
+            Err(faults) => problems.extend(faults.into_iter().map(|fault| fault.of(key.name))),
+        }
+    }
+    if problems.is_empty() { Ok(Loaded { config, origins }) } else { Err(ConfigError { problems }) }
+}

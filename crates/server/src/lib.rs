@@ -1,0 +1,11 @@
+//! Waxwing, the program: configuration, command line, HTTP API, queue.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod queue;
+pub mod serve;

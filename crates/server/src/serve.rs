@@ -1,0 +1,212 @@
+//! A running server: the store, the HTTP API, the queue, and the order in which they start and stop.
+//!
+//! Nothing here is global, so that several servers run in one process: tests and `waxwing demo` do that.
+
+mod http;
+mod keys;
+pub mod log;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Purge, Role, Store, StoreError, Timestamp};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::api::{self, App};
+use crate::config::{Config, Secret};
+use crate::queue::{self, ClientError, Concurrency, Queue};
+
+pub use keys::{generate as generate_key, record as key_record};
+
+/// How often old events and messages are looked for.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be opened or used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The address of the HTTP API is taken, or not ours.
+    #[error("cannot listen on {address} (http_listen): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The deliveries could not be set up.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// The system gave no random numbers for the first API key.
+    #[error("the system's source of randomness failed")]
+    NoRandomness,
+}
+
+/// A server that runs until [`Server::stop`]. One that is dropped instead ends as if it had been killed.
+#[derive(Debug)]
+pub struct Server {
+    http_addr: SocketAddr,
+    first_key: Option<Secret>,
+    store: Store,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<&'static str>,
+}
+
+impl Server {
+    /// Opens the store, makes the first API key where there is none, and starts to serve and to deliver.
+    pub async fn start(config: Config) -> Result<Server, StartError> {
+        // The address first: who starts a second server by mistake is told before anything is touched.
+        let listener = listen(config.http_listen).await?;
+        let http_addr =
+            listener.local_addr().map_err(|source| StartError::Listen { address: config.http_listen, source })?;
+        let store = Store::open(&config.store, Role::Server).await?;
+        let client = queue::client_of(&config)?;
+        let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
+        warn_about(&config);
+
+        let (stop, stopped) = watch::channel(false);
+        let accepted = Arc::new(Notify::new());
+        let grace = config.shutdown_grace;
+        let queue = Queue::new(
+            store.clone(),
+            client,
+            config.retry_schedule.clone(),
+            Concurrency {
+                total: config.concurrency_total.into(),
+                per_destination: config.concurrency_per_destination.into(),
+            },
+            accepted.clone(),
+        );
+        let router = api::router(App::new(store.clone(), accepted, config.public_url.clone()));
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
+        tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
+        tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
+        tracing::info!(%http_addr, "started");
+        Ok(Server { http_addr, first_key, store, stop, tasks })
+    }
+
+    /// Where the HTTP API listens: the port that was taken when port 0 was configured.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// The API key that this start made, when there was none. It is kept nowhere else.
+    pub fn first_key(&self) -> Option<&Secret> {
+        self.first_key.as_ref()
+    }
+
+    /// The store that this server works on.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Waits until a part of the server ends although nobody stopped it: a fault, which only a restart can mend.
+    pub async fn broken(&mut self) -> String {
+        match self.tasks.join_next().await {
+            Some(Ok(part)) => format!("{part} ended"),
+            Some(Err(error)) => format!("a part of the server failed: {error}"),
+            None => "nothing is running".to_owned(),
+        }
+    }
+
+    /// Takes no more requests and begins no more deliveries, lets those that run finish for `shutdown_grace`, gives
+    /// back what was leased, and closes the store.
+    pub async fn stop(mut self) {
+        tracing::info!("stopping");
+        self.stop.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a part of the server failed while stopping");
+            }
+        }
+        // What was not finished in time is due again at the next start; other servers need not wait for the lease.
+        if let Err(error) = self.store.release_leases().await {
+            tracing::warn!(%error, "leases are not given back and end by themselves");
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    part
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// Settings that are allowed and likely not meant.
+fn warn_about(config: &Config) {
+    if !config.ehlo_name.is_fully_qualified() {
+        tracing::warn!(
+            ehlo_name = %config.ehlo_name,
+            "ehlo_name is not a full host name; many receivers refuse mail from such a host"
+        );
+    }
+    if !config.http_listen.ip().is_loopback() {
+        tracing::warn!(
+            http_listen = %config.http_listen,
+            "the HTTP API is reachable from other machines without TLS; put a proxy with TLS before it"
+        );
+    }
+}
+
+/// Deletes what is older than its retention, now and every hour.
+async fn purge(store: Store, config: Config, mut stop: watch::Receiver<bool>) {
+    loop {
+        let now = Timestamp::now();
+        let old = Purge { events_before: now - config.event_retention, wire_before: now - config.message_retention };
+        let purged = tokio::select! {
+            purged = store.purge(old) => purged,
+            _ = stop.wait_for(|stopping| *stopping) => return,
+        };
+        match purged {
+            Ok(purged) => tracing::debug!(?purged, "deleted what is older than its retention"),
+            Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PURGE_EVERY) => {}
+            _ = stop.wait_for(|stopping| *stopping) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn several_servers_run_in_one_process() {
+        let folder = std::env::temp_dir().join(format!("waxwing-serve-{}", std::process::id()));
+        let config = |name: &str| Config {
+            http_listen: "127.0.0.1:0".parse().unwrap(),
+            store: store::Location::sqlite(folder.join(name)),
+            ..Config::default()
+        };
+        let one = Server::start(config("one")).await.unwrap();
+        let mut other = Server::start(config("other")).await.unwrap();
+        assert_ne!(one.http_addr(), other.http_addr());
+        assert!(one.first_key().is_some() && one.first_key() != other.first_key());
+
+        // The same store twice is refused, and a free one is had again after a stop.
+        assert!(matches!(Server::start(config("one")).await, Err(StartError::Store(StoreError::Locked(_)))));
+        one.stop().await;
+        let one = Server::start(config("one")).await.unwrap();
+        assert!(one.first_key().is_none());
+        one.stop().await;
+
+        let unbroken = tokio::time::timeout(Duration::from_millis(100), other.broken()).await;
+        assert!(unbroken.is_err(), "{unbroken:?}");
+        other.stop().await;
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
