@@ -1,0 +1,64 @@
+//! `/v3/domains/{domain}/connection`: the two TLS settings of a domain.
+//!
+//! Sources and clients disagree on the shapes, so the answers are the union of what is read: nested and flat,
+//! underscores and hyphens.
+
+use axum::extract::{Request, State};
+use policy::tls::TlsSettings;
+use serde_json::json;
+
+use super::fields::{take_tls, unknown};
+use crate::api::App;
+use crate::api::http::domain::KnownDomain;
+use crate::api::http::error::{ApiError, Json};
+use crate::api::http::form::Form;
+
+/// `GET`
+pub(crate) async fn read(KnownDomain(domain): KnownDomain) -> Json {
+    let (require_tls, skip_verification) = switches(domain.tls);
+    Json(json!({
+        "connection": { "require_tls": require_tls, "skip_verification": skip_verification },
+        "require_tls": require_tls,
+        "skip_verification": skip_verification,
+    }))
+}
+
+/// `PUT`: sets what is given and leaves the other.
+pub(crate) async fn update(
+    State(app): State<App>,
+    KnownDomain(domain): KnownDomain,
+    request: Request,
+) -> Result<Json, ApiError> {
+    let settings = parse(&Form::read(&app, request).await?)?;
+    let domain = app.store.update_domain(&domain.name, settings).await?;
+    let domain = domain.ok_or_else(|| ApiError::not_found("Domain not found"))?;
+    let (require_tls, skip_verification) = switches(domain.tls);
+    Ok(Json(json!({
+        "message": "Domain connection settings have been updated, may take 10 minutes to fully propagate",
+        "require-tls": require_tls,
+        "skip-verification": skip_verification,
+        "require_tls": require_tls,
+        "skip_verification": skip_verification,
+        "connection": { "require_tls": require_tls, "skip_verification": skip_verification },
+    })))
+}
+
+fn switches(tls: TlsSettings) -> (bool, bool) {
+    (tls.require_tls.unwrap_or(false), tls.skip_verification.unwrap_or(false))
+}
+
+fn parse(form: &Form) -> Result<TlsSettings, ApiError> {
+    let mut settings = TlsSettings::default();
+    for field in &form.fields {
+        let name = field.name.trim();
+        if !take_tls(&mut settings, name, field.as_text()?)? {
+            return Err(unknown(name));
+        }
+    }
+    if settings == TlsSettings::default() {
+        return Err(ApiError::bad_request(
+            "Need at least one of 'require_tls' or 'skip_verification' parameters specified",
+        ));
+    }
+    Ok(settings)
+}

@@ -1,0 +1,158 @@
+//! From the fields of a form to the settings of a domain.
+
+use policy::tls::TlsSettings;
+use smtp::Domain;
+
+use crate::api::http::error::ApiError;
+use crate::api::http::form::Form;
+use crate::api::sending::{excerpt, not_supported, once, yes_no};
+
+/// What happens to spam that comes in: nothing, since nothing comes in.
+pub(super) const SPAM_ACTION: &str = "disabled";
+/// Mailgun's default for the host of tracking links.
+pub(super) const WEB_PREFIX: &str = "email";
+/// Mailgun's default for the scheme of tracking links.
+pub(super) const WEB_SCHEME: &str = "http";
+/// How long Mailgun keeps messages, in seconds.
+pub(super) const MESSAGE_TTL: u32 = 259_200;
+
+/// Switches of later versions, which are off.
+const SWITCHES_THAT_ARE_OFF: [&str; 5] = [
+    "wildcard",
+    "force_dkim_authority",
+    "force_root_dkim_host",
+    "use_automatic_sender_security",
+    "encrypt_incoming_message",
+];
+/// Settings of later versions, without a value that would say what happens anyway.
+const NOT_YET: [&str; 8] = [
+    "smtp_password",
+    "dkim_key_size",
+    "dkim_selector",
+    "dkim_host_name",
+    "ips",
+    "pool_id",
+    "archive_to",
+    "mailfrom_host",
+];
+
+/// What a request to make or change a domain says.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct DomainFields {
+    pub(super) name: Option<Domain>,
+    pub(super) tls: TlsSettings,
+}
+
+impl DomainFields {
+    /// Reads the fields. Whatever is not understood refuses the request: a setting that is lost without a word may be
+    /// one that somebody relies on.
+    pub(super) fn parse(form: &Form) -> Result<DomainFields, ApiError> {
+        let mut fields = DomainFields::default();
+        for field in &form.fields {
+            let (name, value) = (field.name.trim(), field.as_text()?.trim());
+            match name {
+                "name" => once(&mut fields.name, domain_name(value)?, name)?,
+                _ if take_tls(&mut fields.tls, name, value)? => {}
+                // Clients send settings that they have nothing for.
+                _ if is_known(name) && value.is_empty() => {}
+                "spam_action" => only(name, value, SPAM_ACTION)?,
+                "web_prefix" => only(name, value, WEB_PREFIX)?,
+                "web_scheme" => only(name, value, WEB_SCHEME)?,
+                "message_ttl" => only(name, value, &MESSAGE_TTL.to_string())?,
+                _ if SWITCHES_THAT_ARE_OFF.contains(&name) => {
+                    if yes_no(value, name)? {
+                        return Err(only_supported(name, "false"));
+                    }
+                }
+                _ if NOT_YET.contains(&name) => return Err(not_supported(name)),
+                _ => return Err(unknown(name)),
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// Takes the field if it is one of the two TLS settings, and says whether it was.
+pub(super) fn take_tls(tls: &mut TlsSettings, name: &str, value: &str) -> Result<bool, ApiError> {
+    match name {
+        "require_tls" | "require-tls" => once(&mut tls.require_tls, yes_no(value, name)?, name)?,
+        "skip_verification" | "skip-verification" => once(&mut tls.skip_verification, yes_no(value, name)?, name)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// The refusal of a field that nobody knows.
+pub(super) fn unknown(name: &str) -> ApiError {
+    ApiError::bad_request(format!("'{}' is not a parameter", excerpt(name)))
+}
+
+fn is_known(name: &str) -> bool {
+    let others = ["spam_action", "web_prefix", "web_scheme", "message_ttl"];
+    others.contains(&name) || SWITCHES_THAT_ARE_OFF.contains(&name) || NOT_YET.contains(&name)
+}
+
+fn domain_name(value: &str) -> Result<Domain, ApiError> {
+    if value.is_empty() {
+        return Err(ApiError::bad_request("name parameter is missing"));
+    }
+    value.parse().map_err(|error| ApiError::bad_request("name parameter is not a valid domain").because(error))
+}
+
+fn only(name: &str, value: &str, supported: &str) -> Result<(), ApiError> {
+    if value.eq_ignore_ascii_case(supported) { Ok(()) } else { Err(only_supported(name, supported)) }
+}
+
+fn only_supported(name: &str, supported: &str) -> ApiError {
+    ApiError::bad_request(format!("'{name}' is not supported yet, only '{supported}' is"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::http::form::Field;
+
+    fn parse(fields: &[(&str, &str)]) -> Result<DomainFields, ApiError> {
+        let fields = fields.iter().map(|(name, value)| Field::text(*name, *value)).collect();
+        DomainFields::parse(&Form::of(fields))
+    }
+
+    #[test]
+    fn settings_are_read_and_defaults_passed_over() {
+        let fields = [
+            ("name", "Example.COM"),
+            ("require_tls", "True"),
+            ("spam_action", "disabled"),
+            ("wildcard", "false"),
+            ("web_scheme", "http"),
+            ("web_prefix", "email"),
+            ("message_ttl", "259200"),
+            ("smtp_password", ""),
+            ("use_automatic_sender_security", "no"),
+        ];
+        let tls = TlsSettings { require_tls: Some(true), skip_verification: None };
+        assert_eq!(parse(&fields), Ok(DomainFields { name: Some("example.com".parse().unwrap()), tls }));
+        assert_eq!(parse(&[]), Ok(DomainFields::default()));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for (name, value, message) in [
+            ("name", "", "name parameter is missing"),
+            ("name", "a b", "name parameter is not a valid domain"),
+            ("require_tls", "1", "'require_tls' must be one of: yes, no, true, false"),
+            ("skip_verification", "", "'skip_verification' must be one of: yes, no, true, false"),
+            ("spam_action", "block", "'spam_action' is not supported yet, only 'disabled' is"),
+            ("wildcard", "true", "'wildcard' is not supported yet, only 'false' is"),
+            ("wildcard", "maybe", "'wildcard' must be one of: yes, no, true, false"),
+            ("web_scheme", "https", "'web_scheme' is not supported yet, only 'http' is"),
+            ("smtp_password", "secret", "'smtp_password' is not supported yet"),
+            ("dkim_key_size", "2048", "'dkim_key_size' is not supported yet"),
+            ("requiretls", "true", "'requiretls' is not a parameter"),
+        ] {
+            assert_eq!(parse(&[(name, value)]).unwrap_err().message(), message, "{name}={value}");
+        }
+        let error = parse(&[("require_tls", "yes"), ("require-tls", "no")]).unwrap_err();
+        assert_eq!(error.message(), "'require-tls' is given more than once, with different values");
+    }
+}

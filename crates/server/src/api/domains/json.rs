@@ -1,0 +1,40 @@
+//! A sending domain as Mailgun's clients read it. Some of them are strict: a date in another form, or a number where
+//! a string belongs, and they give up on the whole answer.
+
+use serde_json::{Value, json};
+use store::SendingDomain;
+
+use super::fields::{MESSAGE_TTL, SPAM_ACTION, WEB_PREFIX, WEB_SCHEME};
+use crate::api::http::time::to_date;
+
+/// The domain object.
+pub(super) fn domain(domain: &SendingDomain) -> Value {
+    json!({
+        "id": domain.id,
+        "name": domain.name.as_str(),
+        "state": "active",
+        "type": "custom",
+        "created_at": to_date(domain.created_at.as_micros()),
+        "is_disabled": false,
+        "require_tls": domain.tls.require_tls.unwrap_or(false),
+        "skip_verification": domain.tls.skip_verification.unwrap_or(false),
+        "smtp_login": format!("postmaster@{}", domain.name),
+        "spam_action": SPAM_ACTION,
+        "web_prefix": WEB_PREFIX,
+        "web_scheme": WEB_SCHEME,
+        "wildcard": false,
+        "use_automatic_sender_security": false,
+        "encrypt_incoming_message": false,
+        "message_ttl": MESSAGE_TTL,
+    })
+}
+
+/// A message, the domain, and the records that its DNS must have: none.
+pub(super) fn with_dns(message: &str, of: &SendingDomain) -> Value {
+    json!({
+        "message": message,
+        "domain": domain(of),
+        "receiving_dns_records": [],
+        "sending_dns_records": [],
+    })
+}

@@ -1,0 +1,80 @@
+//! Sending domains, under `/v3/domains` and `/v4/domains` alike, and their TLS settings.
+
+mod connection;
+mod fields;
+mod json;
+mod list;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use serde_json::json;
+use store::{NewDomain, StoreError, Timestamp};
+
+pub(crate) use connection::{read as read_connection, update as update_connection};
+
+use self::fields::DomainFields;
+use super::App;
+use super::http::domain::KnownDomain;
+use super::http::error::{ApiError, Json};
+use super::http::form::Form;
+
+/// `GET /v4/domains`
+pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
+    let Some(query) = list::parse(uri.query().unwrap_or_default())? else {
+        return Ok(Json(json!({ "total_count": 0, "items": [] })));
+    };
+    let (total, domains) = app.store.list_domains(query).await?;
+    let items: Vec<_> = domains.iter().map(json::domain).collect();
+    Ok(Json(json!({ "total_count": total, "items": items })))
+}
+
+/// `POST /v4/domains`
+pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<Json, ApiError> {
+    let fields = DomainFields::parse(&Form::read(&app, request).await?)?;
+    let name = fields.name.ok_or_else(|| ApiError::bad_request("name parameter is missing"))?;
+    let new = NewDomain { name: name.clone(), tls: fields.tls, now: Timestamp::now() };
+    let domain = match app.store.create_domain(new).await {
+        Err(StoreError::Conflict(_)) => {
+            return Err(ApiError::bad_request(format!("This domain name is already taken: {name}")));
+        }
+        made => made?,
+    };
+    Ok(Json(json::with_dns("Domain DNS records have been created", &domain)))
+}
+
+/// `GET /v4/domains/{domain}`
+pub(crate) async fn read(KnownDomain(domain): KnownDomain) -> Json {
+    Json(json!({
+        "domain": json::domain(&domain),
+        "receiving_dns_records": [],
+        "sending_dns_records": [],
+    }))
+}
+
+/// `PUT /v4/domains/{domain}`
+pub(crate) async fn update(
+    State(app): State<App>,
+    KnownDomain(domain): KnownDomain,
+    request: Request,
+) -> Result<Json, ApiError> {
+    let fields = DomainFields::parse(&Form::read(&app, request).await?)?;
+    if fields.name.is_some_and(|name| name != domain.name) {
+        return Err(ApiError::bad_request("'name' of a domain cannot be changed"));
+    }
+    let domain = app.store.update_domain(&domain.name, fields.tls).await?;
+    let domain = domain.ok_or_else(|| ApiError::not_found("Domain not found"))?;
+    Ok(Json(json::with_dns("Domain has been updated", &domain)))
+}
+
+/// `PUT /v4/domains/{domain}/verify`: nothing has to be verified, a domain is usable at once.
+pub(crate) async fn verify(KnownDomain(domain): KnownDomain) -> Json {
+    Json(json::with_dns("Domain DNS records have been updated", &domain))
+}
+
+/// `DELETE /v3/domains/{domain}`
+pub(crate) async fn delete(State(app): State<App>, KnownDomain(domain): KnownDomain) -> Result<Json, ApiError> {
+    match app.store.delete_domain(&domain.name).await? {
+        true => Ok(Json(json!({ "message": "Domain will be deleted in the background" }))),
+        false => Err(ApiError::new(StatusCode::NOT_FOUND, "Domain not found")),
+    }
+}

@@ -1,0 +1,141 @@
+//! An event as Mailgun's clients read it, and what we say beyond: `tls-settings`, `delivery-status.tls-details`.
+
+use serde_json::{Map, Value, json};
+use store::{AttachmentSummary, AttemptRecord, Event, EventKind, MessageSummary, Severity};
+
+use crate::api::http::time::to_epoch;
+
+/// The event object.
+pub(super) fn event(event: &Event) -> Value {
+    let message = &*event.message;
+    let mut object = Map::new();
+    let mut put = |name: &str, value: Value| {
+        object.insert(name.to_owned(), value);
+    };
+    put("event", event.kind.as_str().into());
+    put("id", event.key.as_str().into());
+    put("timestamp", to_epoch(event.timestamp.as_micros()).into());
+    put("log-level", log_level(event).into());
+    if let Some(severity) = event.severity {
+        put("severity", severity.as_str().into());
+    }
+    if let Some(reason) = event.reason {
+        put("reason", reason.as_str().into());
+    }
+    put("method", message.method.as_str().into());
+    put("recipient", event.recipient.to_string().into());
+    put("recipient-domain", event.recipient.domain().as_str().into());
+    put("envelope", envelope(event));
+    put("flags", flags(message));
+    put("message", message_object(event.kind, message));
+    put("tags", message.tags.as_slice().into());
+    put("campaigns", json!([]));
+    put("user-variables", Value::Object(message.user_variables.clone()));
+    if event.kind == EventKind::Accepted {
+        put("tls-settings", tls_settings(message));
+        if let Some(ip) = message.originating_ip {
+            put("originating-ip", ip.to_string().into());
+        }
+    }
+    if let Some(attempt) = &event.attempt {
+        put("delivery-status", delivery_status(attempt));
+    }
+    Value::Object(object)
+}
+
+fn log_level(event: &Event) -> &'static str {
+    match (event.kind, event.severity) {
+        (EventKind::Accepted | EventKind::Delivered, _) => "info",
+        (EventKind::Failed, Some(Severity::Temporary)) => "warn",
+        (EventKind::Failed, _) => "error",
+    }
+}
+
+fn envelope(event: &Event) -> Value {
+    let mut envelope = json!({
+        "sender": event.message.return_path,
+        "targets": event.recipient.to_string(),
+        "transport": "smtp",
+    });
+    let connection = event.attempt.as_ref().and_then(|attempt| attempt.connection.as_ref());
+    if let Some(ip) = connection.and_then(|connection| connection.sending_ip) {
+        envelope["sending-ip"] = ip.to_string().into();
+    }
+    envelope
+}
+
+fn flags(message: &MessageSummary) -> Value {
+    json!({
+        "is-authenticated": true,
+        "is-routed": false,
+        "is-system-test": false,
+        "is-test-mode": message.test_mode,
+    })
+}
+
+fn message_object(kind: EventKind, message: &MessageSummary) -> Value {
+    let attachment = |file: &AttachmentSummary| json!({ "filename": file.filename, "content-type": file.content_type, "size": file.size });
+    let mut object = json!({
+        "headers": {
+            "to": message.header_to,
+            "message-id": message.message_id,
+            "from": message.header_from,
+            "subject": message.subject,
+        },
+        "attachments": message.attachments.iter().map(attachment).collect::<Vec<_>>(),
+        "size": message.size,
+    });
+    if kind == EventKind::Accepted {
+        object["recipients"] = message.recipients.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+        if let Some(at) = message.deliver_at {
+            object["scheduled-for"] = to_epoch(at.as_micros()).into();
+        }
+    }
+    object
+}
+
+/// What was asked for, message over domain, and who asked for it.
+fn tls_settings(message: &MessageSummary) -> Value {
+    let tls = message.tls;
+    json!({
+        "require-tls": tls.policy.require_tls(),
+        "require-tls-from": tls.require_tls_from,
+        "skip-verification": tls.policy.skip_verification(),
+        "skip-verification-from": tls.skip_verification_from,
+    })
+}
+
+/// `tls`, `certificate-verified` and `mx-host` are told only where there was a connection: "no" is not "unknown".
+fn delivery_status(attempt: &AttemptRecord) -> Value {
+    let mut status = Map::new();
+    let mut put = |name: &str, value: Value| {
+        status.insert(name.to_owned(), value);
+    };
+    if let Some(connection) = &attempt.connection {
+        put("tls", connection.tls.into());
+        put("certificate-verified", connection.certificate_verified.into());
+        put("mx-host", connection.mx_host.as_str().into());
+    }
+    put("code", attempt.code.into());
+    if let Some(code) = attempt.enhanced_code {
+        put("enhanced-code", code.to_string().into());
+    }
+    put("message", attempt.message.as_str().into());
+    put("description", attempt.description.as_str().into());
+    put("attempt-no", attempt.attempt_no.into());
+    put("session-seconds", attempt.session.as_secs_f64().into());
+    if let Some(after) = attempt.retry_after {
+        put("retry-seconds", after.as_secs().into());
+    }
+    put("utf8", attempt.utf8.into());
+    if let Some(code) = attempt.last_code {
+        put("last-code", code.into());
+    }
+    if let Some(message) = &attempt.last_message {
+        put("last-message", message.as_str().into());
+    }
+    if !attempt.details.is_null() {
+        put("tls-details", attempt.details.clone());
+    }
+    Value::Object(status)
+}

@@ -1,0 +1,117 @@
+//! Refusals as the API tells them: a status and `{"message": …}`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use store::StoreError;
+
+/// An answer in JSON.
+#[derive(Debug)]
+pub(crate) struct Json(pub(crate) Value);
+
+impl IntoResponse for Json {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, "application/json")], self.0.to_string()).into_response()
+    }
+}
+
+/// Why a request was not carried out, in words for its sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: String,
+    /// What exactly is wrong, where `message` is a fixed text that clients may compare.
+    detail: Option<String>,
+    /// The body is the bare message instead of JSON.
+    bare: bool,
+}
+
+impl ApiError {
+    /// An error of this status.
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> ApiError {
+        ApiError { status, message: message.into(), detail: None, bare: false }
+    }
+
+    /// The request says something that cannot be done.
+    pub(crate) fn bad_request(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// What the request names does not exist.
+    pub(crate) fn not_found(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// More than a limit allows.
+    pub(crate) fn too_large(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
+    /// The server cannot do it now; nothing was kept.
+    pub(crate) fn unavailable() -> ApiError {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily unavailable, nothing was done, try again later")
+    }
+
+    /// A fault of our own; the log has it.
+    pub(crate) fn internal() -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+    }
+
+    /// No or a wrong API key, on endpoints where Mailgun answers with a bare word.
+    pub(crate) fn forbidden() -> ApiError {
+        ApiError { bare: true, ..ApiError::new(StatusCode::UNAUTHORIZED, "Forbidden") }
+    }
+
+    /// No or a wrong API key, elsewhere.
+    pub(crate) fn invalid_key() -> ApiError {
+        ApiError::new(StatusCode::UNAUTHORIZED, "Invalid private key")
+    }
+
+    /// Adds what exactly is wrong.
+    pub(crate) fn because(self, detail: impl ToString) -> ApiError {
+        ApiError { detail: Some(detail.to_string()), ..self }
+    }
+
+    /// The text of the error.
+    #[cfg(test)]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<StoreError> for ApiError {
+    /// What the store refuses is logged; the client learns whether it may try again, never a path or a statement.
+    fn from(error: StoreError) -> ApiError {
+        match error {
+            StoreError::Invalid(text) => ApiError::bad_request(text),
+            StoreError::TooSlow => ApiError::bad_request(error.to_string()),
+            error => {
+                tracing::error!(%error, "the store refused an operation");
+                ApiError::unavailable()
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = match (self.bare, self.detail) {
+            (true, _) => self.message.into_response(),
+            (false, None) => Json(json!({ "message": self.message })).into_response(),
+            (false, Some(detail)) => Json(json!({ "message": self.message, "detail": detail })).into_response(),
+        };
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                let challenge = HeaderValue::from_static("Basic realm=\"API key\", charset=\"UTF-8\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

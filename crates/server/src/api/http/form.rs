@@ -1,0 +1,314 @@
+//! Forms: `multipart/form-data` (RFC 7578) and `application/x-www-form-urlencoded`, as clients mix them.
+
+use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use percent_encoding::percent_decode;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::disposition::Disposition;
+use super::error::ApiError;
+use crate::api::App;
+use crate::api::limits::{
+    FIELD_NAME_OCTETS, FORM_FIELDS, FORM_FILES, FORM_TIME, FORM_WAIT, FORMS_IN_MEMORY_OCTETS, MESSAGE_OCTETS,
+    QUERY_OCTETS, REQUEST_OCTETS,
+};
+
+/// The fields of a form in their order; a name may occur often.
+#[derive(Debug, Default)]
+pub(crate) struct Form {
+    /// The fields.
+    pub(crate) fields: Vec<Field>,
+    /// The share of memory that the form holds while it lives.
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// Its name as given.
+    pub(crate) name: String,
+    /// Its content.
+    pub(crate) content: Bytes,
+    /// What makes it a file.
+    pub(crate) file: Option<File>,
+}
+
+/// How a field describes the file that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    /// The name; empty when the client gave an empty one.
+    pub(crate) filename: String,
+    /// `Content-Type` of the part; empty when there is none.
+    pub(crate) content_type: String,
+}
+
+impl Field {
+    /// A plain field.
+    #[cfg(test)]
+    pub(crate) fn text(name: impl Into<String>, value: impl Into<String>) -> Field {
+        Field { name: name.into(), content: Bytes::from(value.into()), file: None }
+    }
+
+    /// The value of a plain field.
+    pub(crate) fn as_text(&self) -> Result<&str, ApiError> {
+        if self.file.is_some() {
+            return Err(ApiError::bad_request(format!("'{}' parameter is a file, a plain field is wanted", self.name)));
+        }
+        std::str::from_utf8(&self.content)
+            .map_err(|_| ApiError::bad_request(format!("'{}' parameter is not valid UTF-8", self.name)))
+    }
+}
+
+impl Form {
+    /// A form of these fields.
+    #[cfg(test)]
+    pub(crate) fn of(fields: Vec<Field>) -> Form {
+        Form { fields, _share: None }
+    }
+
+    /// Reads the body of a request. No body at all is a form without fields.
+    pub(crate) async fn read(app: &App, request: Request) -> Result<Form, ApiError> {
+        let (parts, body) = request.into_parts();
+        let longest = body.size_hint().upper().unwrap_or(REQUEST_OCTETS);
+        if longest > REQUEST_OCTETS {
+            return Err(request_too_large());
+        }
+        if longest == 0 {
+            return Ok(Form::default());
+        }
+        let share = share_of_memory(app, longest).await?;
+        let fields = timeout(FORM_TIME, read_fields(&parts.headers, body));
+        let fields =
+            fields.await.map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "request took too long"))??;
+        Ok(Form { fields, _share: Some(share) })
+    }
+}
+
+/// Waits until the forms in memory leave room for this one.
+async fn share_of_memory(app: &App, octets: u64) -> Result<OwnedSemaphorePermit, ApiError> {
+    let units = u32::try_from(octets.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
+    let share = timeout(FORM_WAIT, app.memory.clone().acquire_many_owned(units)).await;
+    share.ok().and_then(Result::ok).ok_or_else(ApiError::unavailable)
+}
+
+/// Memory is shared out in units of so many octets.
+const MEMORY_UNIT: u64 = 1024;
+/// All units there are.
+pub(crate) const MEMORY_UNITS: usize = (FORMS_IN_MEMORY_OCTETS / MEMORY_UNIT) as usize;
+
+async fn read_fields(headers: &HeaderMap, body: Body) -> Result<Vec<Field>, ApiError> {
+    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let kind = content_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match kind.as_deref() {
+        Some("multipart/form-data") => {
+            let boundary = content_type.and_then(|value| multer::parse_boundary(value).ok());
+            read_multipart(boundary.ok_or_else(malformed)?, body).await
+        }
+        Some("application/x-www-form-urlencoded") => parse_urlencoded(&read_whole(body).await?),
+        // A chunked body may turn out to be empty, and then needs no type.
+        other => {
+            let body = read_whole(body).await?;
+            if body.is_empty() { Ok(Vec::new()) } else { Err(unexpected_type(other.unwrap_or_default())) }
+        }
+    }
+}
+
+fn unexpected_type(kind: &str) -> ApiError {
+    ApiError::bad_request(format!(
+        "Invalid request content type. Expecting 'multipart/form-data' or 'application/x-www-form-urlencoded' but got '{kind}'"
+    ))
+}
+
+async fn read_multipart(boundary: String, body: Body) -> Result<Vec<Field>, ApiError> {
+    let size_limit = multer::SizeLimit::new().whole_stream(REQUEST_OCTETS).per_field(MESSAGE_OCTETS);
+    let constraints = multer::Constraints::new().size_limit(size_limit);
+    let mut parts = multer::Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
+    let (mut fields, mut files) = (Vec::new(), 0);
+    while let Some(mut part) = parts.next_field().await.map_err(multipart_error)? {
+        let mut field = describe(part.headers())?;
+        files += usize::from(field.file.is_some());
+        if files > FORM_FILES {
+            return Err(ApiError::bad_request(format!("too many files, max is {FORM_FILES}")));
+        }
+        let mut content = Vec::new();
+        while let Some(chunk) = part.chunk().await.map_err(multipart_error)? {
+            content.extend_from_slice(&chunk);
+        }
+        field.content = content.into();
+        add(&mut fields, field)?;
+    }
+    Ok(fields)
+}
+
+/// The field that a part's headers announce, yet without its content.
+fn describe(headers: &HeaderMap) -> Result<Field, ApiError> {
+    let disposition = headers.get(header::CONTENT_DISPOSITION).and_then(|value| Disposition::parse(value.as_bytes()));
+    let disposition = disposition.ok_or_else(malformed)?;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let file = disposition.filename.map(|filename| File { filename, content_type: content_type.to_owned() });
+    Ok(Field { name: disposition.name.ok_or_else(malformed)?, content: Bytes::new(), file })
+}
+
+fn multipart_error(error: multer::Error) -> ApiError {
+    match error {
+        multer::Error::StreamSizeExceeded { .. } => request_too_large(),
+        multer::Error::FieldSizeExceeded { .. } => field_too_large(),
+        _ => malformed(),
+    }
+}
+
+async fn read_whole(body: Body) -> Result<Bytes, ApiError> {
+    axum::body::to_bytes(body, REQUEST_OCTETS as usize).await.map_err(|error| {
+        // Either the limit was reached or the client went away; only the former can still be told.
+        tracing::debug!(%error, "a request body could not be read");
+        request_too_large()
+    })
+}
+
+/// `a=1&b=x%20y`, in UTF-8.
+fn parse_urlencoded(body: &[u8]) -> Result<Vec<Field>, ApiError> {
+    let mut fields = Vec::new();
+    for pair in body.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
+        let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+        let name = decode(&pair[..at]).ok().and_then(|name| String::from_utf8(name).ok());
+        let name = name.ok_or_else(|| ApiError::bad_request("a parameter's name is not valid UTF-8"))?;
+        let content = decode(pair.get(at + 1..).unwrap_or_default())?;
+        if content.len() as u64 > MESSAGE_OCTETS {
+            return Err(field_too_large());
+        }
+        add(&mut fields, Field { name, content: content.into(), file: None })?;
+    }
+    Ok(fields)
+}
+
+/// The parameters of a query string, in order.
+pub(crate) fn parse_query(query: &str) -> Result<Vec<(String, String)>, ApiError> {
+    if query.len() > QUERY_OCTETS {
+        return Err(ApiError::bad_request(format!("the query is longer than {QUERY_OCTETS} octets")));
+    }
+    let text = |field: Field| field.as_text().map(|value| (field.name.clone(), value.to_owned()));
+    parse_urlencoded(query.as_bytes())?.into_iter().map(text).collect()
+}
+
+/// Percent signs must introduce an octet: a text that was never encoded is not guessed at.
+fn decode(text: &[u8]) -> Result<Vec<u8>, ApiError> {
+    let is_hex = |at: usize| text.get(at).is_some_and(u8::is_ascii_hexdigit);
+    let encoded = text.iter().enumerate().all(|(at, b)| *b != b'%' || (is_hex(at + 1) && is_hex(at + 2)));
+    if !encoded {
+        return Err(ApiError::bad_request("malformed application/x-www-form-urlencoded request"));
+    }
+    let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+    Ok(percent_decode(&spaced).collect())
+}
+
+fn add(fields: &mut Vec<Field>, field: Field) -> Result<(), ApiError> {
+    if field.name.len() > FIELD_NAME_OCTETS {
+        return Err(ApiError::bad_request(format!("a parameter's name is longer than {FIELD_NAME_OCTETS} octets")));
+    }
+    if fields.len() == FORM_FIELDS {
+        return Err(ApiError::bad_request(format!("too many parameters, max is {FORM_FIELDS}")));
+    }
+    fields.push(field);
+    Ok(())
+}
+
+fn malformed() -> ApiError {
+    ApiError::bad_request("malformed multipart/form-data request")
+}
+
+fn request_too_large() -> ApiError {
+    ApiError::too_large("request size exceeds 52.4MiB limit")
+}
+
+fn field_too_large() -> ApiError {
+    ApiError::too_large("message size exceeds 25MiB limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(content_type: &str, body: &'static [u8]) -> Result<Vec<Field>, ApiError> {
+        let mut headers = HeaderMap::new();
+        if !content_type.is_empty() {
+            headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        read_fields(&headers, Body::from(body)).await
+    }
+
+    fn file(name: &str, filename: &str, content_type: &str, content: &'static [u8]) -> Field {
+        let file = File { filename: filename.to_owned(), content_type: content_type.to_owned() };
+        Field { name: name.to_owned(), content: Bytes::from_static(content), file: Some(file) }
+    }
+
+    #[tokio::test]
+    async fn urlencoded_keeps_order_and_repetition() {
+        let body = "to=a%40example.com&from=J%C3%B6rg+%3Cj%40example.com%3E&to=b%40example.com&empty=&bare&&x=a%3D=b";
+        let fields = read("application/x-www-form-urlencoded; charset=utf-8", body.as_bytes()).await.unwrap();
+        let expected = [
+            ("to", "a@example.com"),
+            ("from", "Jörg <j@example.com>"),
+            ("to", "b@example.com"),
+            ("empty", ""),
+            ("bare", ""),
+            ("x", "a==b"),
+        ];
+        assert_eq!(fields, expected.map(|(name, value)| Field::text(name, value)));
+    }
+
+    #[tokio::test]
+    async fn multipart_tells_files_from_fields() {
+        let body = "--b\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\na@example.com\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"to\"\r\nContent-Type: text/plain\r\n\r\n\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"attachment\"; filename*=utf-8''h%C3%A6.csv\r\n\
+            Content-Type: text/csv; charset=utf-8\r\n\r\n1,2\r\n\r\n--b--\r\n";
+        let fields = read("multipart/form-data; boundary=b", body.as_bytes()).await.unwrap();
+        let attachment = file("attachment", "hæ.csv", "text/csv; charset=utf-8", b"1,2\r\n");
+        assert_eq!(fields, [Field::text("to", "a@example.com"), Field::text("to", ""), attachment]);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_form_is_refused() {
+        let malformed = "malformed multipart/form-data request";
+        for (content_type, body, message) in [
+            ("multipart/form-data", "x", malformed),
+            ("multipart/form-data; boundary=b", "x", malformed),
+            ("multipart/form-data; boundary=b", "--b\r\n", malformed),
+            ("multipart/form-data; boundary=b", "--b\r\n\r\nno disposition\r\n--b--", malformed),
+            ("multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--", malformed),
+            ("application/x-www-form-urlencoded", "a=%zz", "malformed application/x-www-form-urlencoded request"),
+            ("application/x-www-form-urlencoded", "%ff=1", "a parameter's name is not valid UTF-8"),
+            (
+                "application/json",
+                "{}",
+                "Invalid request content type. Expecting 'multipart/form-data' or 'application/x-www-form-urlencoded' but got 'application/json'",
+            ),
+            (
+                "",
+                "a=1",
+                "Invalid request content type. Expecting 'multipart/form-data' or 'application/x-www-form-urlencoded' but got ''",
+            ),
+        ] {
+            let error = read(content_type, body.as_bytes()).await.unwrap_err();
+            assert_eq!(error.message(), message, "{content_type} {body}");
+        }
+        assert_eq!(read("", b"").await, Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn too_many_fields_are_refused() {
+        let body: &'static str = "a=&".repeat(FORM_FIELDS + 1).leak();
+        let error = read("application/x-www-form-urlencoded", body.as_bytes()).await.unwrap_err();
+        assert_eq!(error.message(), "too many parameters, max is 4096");
+    }
+
+    #[test]
+    fn values_must_be_text_where_text_is_wanted() {
+        let binary = Field { name: "text".into(), content: Bytes::from_static(b"\xff"), file: None };
+        assert_eq!(binary.as_text().unwrap_err().message(), "'text' parameter is not valid UTF-8");
+        let file = file("text", "a.txt", "", b"a");
+        assert_eq!(file.as_text().unwrap_err().message(), "'text' parameter is a file, a plain field is wanted");
+    }
+}

@@ -1,0 +1,51 @@
+//! Every limit of the HTTP API, with its source.
+
+use std::time::Duration;
+
+/// Longest request body: 52.4 MiB, as Mailgun has it.
+pub(crate) const REQUEST_OCTETS: u64 = 54_945_382;
+/// Longest message as it goes out, and longest single form field: 25 MiB. Mailgun says 25 MB.
+pub(crate) const MESSAGE_OCTETS: u64 = 25 * 1024 * 1024;
+/// Most form fields. Room for a `to` of its own for each of a thousand recipients, three times over.
+pub(crate) const FORM_FIELDS: usize = 4096;
+/// Most files in one form.
+pub(crate) const FORM_FILES: usize = 200;
+/// Longest name of a form field, in octets.
+pub(crate) const FIELD_NAME_OCTETS: usize = 256;
+/// Time to send a whole form: the longest one at two megabits per second.
+pub(crate) const FORM_TIME: Duration = Duration::from_secs(4 * 60);
+/// Octets of forms that are held in memory at the same time; further requests wait for their turn.
+pub(crate) const FORMS_IN_MEMORY_OCTETS: u64 = 512 * 1024 * 1024;
+/// Longest wait for that turn.
+pub(crate) const FORM_WAIT: Duration = Duration::from_secs(20);
+
+/// Names and values of all `o:`, `h:`, `v:` and `t:` fields together: 16 kB, as Mailgun has it.
+pub(crate) const OPTIONS_OCTETS: usize = 16 * 1024;
+/// Most recipients of one message, as Mailgun has it.
+pub(crate) const RECIPIENTS: usize = 1000;
+/// Longest tag, as Mailgun has it.
+pub(crate) const TAG_OCTETS: usize = 128;
+/// Most tags of one message.
+pub(crate) const TAGS: usize = 10;
+/// How far ahead `o:deliverytime` may be, as Mailgun has it.
+pub(crate) const DELIVERY_AHEAD_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// Longest query of a request for events, in octets.
+pub(crate) const QUERY_OCTETS: usize = 4096;
+/// Longest page token, in octets: the base64 of a query and its position.
+pub(crate) const TOKEN_OCTETS: usize = 8192;
+/// Most events on a page, as Mailgun has it.
+pub(crate) const EVENTS_PER_PAGE: usize = 300;
+/// Events on a page unless the request says otherwise.
+pub(crate) const EVENTS_PER_PAGE_DEFAULT: usize = 100;
+/// Longest filter expression, in octets.
+pub(crate) const EXPRESSION_OCTETS: usize = 1024;
+/// Most words in one filter expression.
+pub(crate) const EXPRESSION_WORDS: usize = 64;
+/// Deepest nesting of a filter expression.
+pub(crate) const EXPRESSION_DEPTH: usize = 16;
+
+/// Most domains on a page, as Mailgun has it.
+pub(crate) const DOMAINS_PER_PAGE: usize = 1000;
+/// Domains on a page unless the request says otherwise.
+pub(crate) const DOMAINS_PER_PAGE_DEFAULT: usize = 100;

@@ -1,0 +1,80 @@
+//! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
+
+mod domains;
+mod events;
+mod http;
+mod limits;
+mod sending;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post, put};
+use store::Store;
+use tokio::sync::{Notify, Semaphore};
+use url::Url;
+
+use self::http::error::ApiError;
+use self::http::form::MEMORY_UNITS;
+use self::http::{auth, log};
+
+/// What the API works with.
+#[derive(Debug, Clone)]
+pub struct App {
+    store: Store,
+    wake: Arc<Notify>,
+    public_url: Option<Url>,
+    /// Shared out among the forms that are in memory.
+    memory: Arc<Semaphore>,
+}
+
+impl App {
+    /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
+    /// links are made of what the client called us.
+    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
+        App { store, wake, public_url, memory: Arc::new(Semaphore::new(MEMORY_UNITS)) }
+    }
+}
+
+/// All routes. Everything but health asks for an API key, before a body is read.
+///
+/// Serve it with connect info ([`axum::extract::ConnectInfo`]) to have the client's address in events.
+pub fn router(app: App) -> Router {
+    let mut routes = Router::new()
+        .route("/v3/{domain}/messages", post(sending::messages))
+        .route("/v3/{domain}/messages.mime", post(sending::messages_mime))
+        .route("/v3/{domain}/events", get(events::list))
+        .route("/v3/{domain}/events/{token}", get(events::page));
+    // Clients disagree on the version of each, so every path has a twin.
+    for version in ["/v3", "/v4"] {
+        let path = |rest: &str| format!("{version}/domains{rest}");
+        let domain = get(domains::read).put(domains::update).delete(domains::delete);
+        let connection = get(domains::read_connection).put(domains::update_connection);
+        routes = routes
+            .route(&path(""), get(domains::list).post(domains::create))
+            .route(&path("/{domain}"), domain)
+            .route(&path("/{domain}/verify"), put(domains::verify))
+            .route(&path("/{domain}/connection"), connection);
+    }
+    let guarded = routes
+        .fallback(|| async { ApiError::not_found("not found") })
+        .method_not_allowed_fallback(|| async { ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") })
+        .layer(from_fn_with_state(app.clone(), auth::authenticate));
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .merge(guarded)
+        .layer(from_fn(log::log_request))
+        // Forms have limits of their own, with Mailgun's words.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+/// Whether the store answers.
+async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
+    app.store.has_keys().await?;
+    Ok("ok")
+}

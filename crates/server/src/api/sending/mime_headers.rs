@@ -1,0 +1,66 @@
+//! Options among the headers of a message that an application composed: `X-Mailgun-Require-TLS: yes`.
+
+use crate::api::http::error::ApiError;
+
+/// Calls `take` with name and value of each `X-Mailgun-*` field in the header section, unfolded (RFC 5322 §2.2.3).
+///
+/// What is no field ends the section: whether that is a fault is for the reader of the whole message to say.
+pub(crate) fn for_each_option(
+    message: &[u8],
+    mut take: impl FnMut(&str, &str) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
+    let mut option: Option<(String, Vec<u8>)> = None;
+    for line in lines(message).take_while(|line| !line.is_empty()) {
+        if matches!(line[0], b' ' | b'\t') {
+            option.iter_mut().for_each(|(_, value)| value.extend_from_slice(line));
+            continue;
+        }
+        finish(option.take(), &mut take)?;
+        let Some(colon) = line.iter().position(|b| *b == b':') else { break };
+        let name = String::from_utf8_lossy(&line[..colon]).trim_end().to_owned();
+        if name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("x-mailgun-")) {
+            option = Some((name, line[colon + 1..].to_vec()));
+        }
+    }
+    finish(option, &mut take)
+}
+
+fn finish(
+    option: Option<(String, Vec<u8>)>,
+    take: &mut impl FnMut(&str, &str) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
+    option.map_or(Ok(()), |(name, value)| take(&name, String::from_utf8_lossy(&value).trim()))
+}
+
+/// The lines without their ends; CRLF, CR and LF all end one, as they do for the message itself.
+fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
+        let (line, after) = rest.split_at(end);
+        rest = after.strip_prefix(b"\r\n").or_else(|| after.get(1..)).unwrap_or_default();
+        Some(line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_in_the_header_only() {
+        let message = "From: a@example.com\r\nx-mailgun-require-tls : yes\r\nSubject: x\r\n X-Mailgun-Tag: no\r\n\
+            X-Mailgun-Variables: {\"a\":\r\n\t\"b\"}\nX-Mailgun-Tag: last\r\n\r\nX-Mailgun-Tag: body\r\n";
+        let mut found = Vec::new();
+        for_each_option(message.as_bytes(), |name, value| {
+            found.push(format!("{name}={value}"));
+            Ok(())
+        })
+        .unwrap();
+        let expected = ["x-mailgun-require-tls=yes", "X-Mailgun-Variables={\"a\":\t\"b\"}", "X-Mailgun-Tag=last"];
+        assert_eq!(found, expected);
+    }
+}

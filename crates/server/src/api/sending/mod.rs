@@ -1,0 +1,234 @@
+//! `POST /v3/{domain}/messages` and `…/messages.mime`: from a form to a message that is kept.
+
+mod mime_headers;
+mod options;
+mod request;
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
+use message::{Draft, Identity, Message};
+use policy::tls;
+use serde_json::{Map, Value, json};
+use smtp::{Address, Domain};
+use store::{AttachmentSummary, Method, NewMessage, SendingDomain, Timestamp};
+
+pub(crate) use options::{excerpt, not_supported, once, yes_no};
+
+use self::options::Options;
+use self::request::{MimeRequest, SendRequest};
+use super::App;
+use super::http::auth::Caller;
+use super::http::domain::KnownDomain;
+use super::http::error::{ApiError, Json};
+use super::http::form::Form;
+use super::http::time;
+use super::limits::MESSAGE_OCTETS;
+
+/// The header that carries `v:` variables to the recipient.
+const VARIABLES_HEADER: &str = "X-Mailgun-Variables";
+/// Forms above this size are worked on by a thread where they keep nobody waiting.
+const INLINE_OCTETS: usize = 128 * 1024;
+
+/// A message given in parts.
+pub(crate) async fn messages(
+    State(app): State<App>,
+    KnownDomain(domain): KnownDomain,
+    request: Request,
+) -> Result<Json, ApiError> {
+    let origin = Origin::of(&request);
+    let form = Form::read(&app, request).await?;
+    let ready = prepare(form, domain.name.clone(), compose).await?;
+    keep(&app, domain, origin, ready).await
+}
+
+/// A message given whole.
+pub(crate) async fn messages_mime(
+    State(app): State<App>,
+    KnownDomain(domain): KnownDomain,
+    request: Request,
+) -> Result<Json, ApiError> {
+    let origin = Origin::of(&request);
+    let form = Form::read(&app, request).await?;
+    let ready = prepare(form, domain.name.clone(), accept_whole).await?;
+    keep(&app, domain, origin, ready).await
+}
+
+/// A message in its final bytes, with all that decides its fate.
+struct Ready {
+    message: Message,
+    wire: Vec<u8>,
+    recipients: Vec<Address>,
+    options: Options,
+}
+
+impl Ready {
+    fn new(message: Message, recipients: Vec<Address>, options: Options) -> Result<Ready, ApiError> {
+        if message.content.len() as u64 > MESSAGE_OCTETS {
+            return Err(ApiError::too_large("message size exceeds 25MiB limit"));
+        }
+        Ok(Ready { wire: smtp::data::to_wire(&message.content), message, recipients, options })
+    }
+}
+
+/// Runs `work` on the form, here or, when that would take long, on a thread of its own.
+async fn prepare(
+    form: Form,
+    domain: Domain,
+    work: fn(&Form, &Domain) -> Result<Ready, ApiError>,
+) -> Result<Ready, ApiError> {
+    if form.fields.iter().map(|field| field.content.len()).sum::<usize>() <= INLINE_OCTETS {
+        return work(&form, &domain);
+    }
+    let done = tokio::task::spawn_blocking(move || work(&form, &domain)).await;
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "composing a message failed");
+        Err(ApiError::internal())
+    })
+}
+
+fn compose(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
+    let now = time::now();
+    let request = SendRequest::parse(form, now)?;
+    let draft = Draft {
+        from: request.from,
+        to: request.to,
+        cc: request.cc,
+        subject: request.subject,
+        text: request.text,
+        html: request.html,
+        amp_html: request.amp_html,
+        attachments: request.attachments,
+        inline: request.inline,
+        headers: all_headers(&request.options),
+    };
+    let message = message::compose(&draft, &identity(now, domain));
+    let message = message.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ready::new(message, request.recipients, request.options)
+}
+
+fn accept_whole(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
+    let now = time::now();
+    let request = MimeRequest::parse(form, now)?;
+    let message = message::accept(&request.message, &all_headers(&request.options), &identity(now, domain));
+    let message = message.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    Ready::new(message, request.recipients, request.options)
+}
+
+fn identity(now: i64, domain: &Domain) -> Identity {
+    Identity::new(now.div_euclid(1_000_000), rand::random(), domain)
+}
+
+/// The headers that were asked for, and the one that carries the variables.
+fn all_headers(options: &Options) -> Vec<(String, String)> {
+    let variables = (!options.variables.is_empty()).then(|| to_ascii_json(&options.variables));
+    let variables = variables.map(|json| (VARIABLES_HEADER.to_owned(), json));
+    options.headers.iter().cloned().chain(variables).collect()
+}
+
+/// JSON without a character beyond ASCII, with spaces where a header may be folded.
+fn to_ascii_json(map: &Map<String, Value>) -> String {
+    let pairs: Vec<String> =
+        map.iter().map(|(name, value)| format!("{}: {value}", Value::from(name.as_str()))).collect();
+    let mut json = String::new();
+    for c in format!("{{{}}}", pairs.join(", ")).chars() {
+        match c {
+            ' '..='~' => json.push(c),
+            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| json.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    json
+}
+
+/// Where a request came from.
+struct Origin {
+    key_id: Option<i64>,
+    ip: Option<IpAddr>,
+}
+
+impl Origin {
+    fn of(request: &Request) -> Origin {
+        let extensions = request.extensions();
+        Origin {
+            key_id: extensions.get::<Caller>().map(|caller| caller.key_id),
+            ip: extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip()),
+        }
+    }
+}
+
+/// Hands the message to the store. Only when that has it on disk is anything promised.
+async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<Json, ApiError> {
+    let Ready { message, wire, recipients, options } = ready;
+    let message_id = message.message_id.clone();
+    let summary = |file: message::AttachmentSummary| AttachmentSummary {
+        filename: file.filename,
+        content_type: file.content_type,
+        size: file.size as u64,
+    };
+    let new = NewMessage {
+        return_path: return_path(&message, &domain.name),
+        header_from: message.from_text(),
+        size: message.content.len() as u64,
+        tls: tls::resolve(options.tls, domain.tls),
+        domain: domain.name,
+        message_id: message.message_id,
+        header_to: message.to,
+        subject: message.subject,
+        wire: wire.into(),
+        attachments: message.attachments.into_iter().map(summary).collect(),
+        tags: options.tags,
+        user_variables: options.variables,
+        method: Method::Http,
+        test_mode: options.test_mode.unwrap_or(false),
+        deliver_at: options.deliver_at.map(Timestamp::from_micros),
+        recipients,
+        api_key_id: origin.key_id,
+        originating_ip: origin.ip,
+    };
+    // A client that goes away now must not keep the queue from hearing of what the store keeps all the same.
+    let App { store, wake, .. } = app.clone();
+    let kept = tokio::spawn(async move { store.accept(new).await.inspect(|_| wake.notify_one()) });
+    kept.await.map_err(|_| ApiError::internal())??;
+    Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
+}
+
+/// Where failures are reported to: the author, if the author's domain is the sending domain or lies below it.
+///
+/// Otherwise the sending domain's postmaster, so that SPF is asked about a domain that this server sends for
+/// (RFC 7208 §2.4), and no third party gets reports about mail that it did not send.
+fn return_path(message: &Message, domain: &Domain) -> String {
+    let author = message.from.first().map(|author| author.address());
+    match author.filter(|address| address.domain().is_within(domain)) {
+        Some(address) => address.to_string(),
+        None => format!("postmaster@{domain}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_travel_as_ascii_json() {
+        let map = json!({ "a": "1", "grüße": "Ω😀\"\n\u{7f}" });
+        let json = to_ascii_json(map.as_object().unwrap());
+        assert_eq!(json, r#"{"a": "1", "gr\u00fc\u00dfe": "\u03a9\ud83d\ude00\"\n\u007f"}"#);
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), map);
+    }
+
+    #[test]
+    fn failures_are_reported_to_the_sending_domain() {
+        let domain: Domain = "example.com".parse().unwrap();
+        for (from, expected) in [
+            ("Bob <bob@example.com>", "bob@example.com"),
+            ("bob@news.Example.com", "bob@news.example.com"),
+            ("bob@example.org", "postmaster@example.com"),
+            ("bob@notexample.com", "postmaster@example.com"),
+        ] {
+            let mut draft = Draft::new(from.parse().unwrap(), "x");
+            draft.text = Some("x".to_owned());
+            let message = message::compose(&draft, &identity(0, &domain)).unwrap();
+            assert_eq!(return_path(&message, &domain), expected);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What a request says beside the message: `o:`, `h:`, `v:` and `t:` fields, and `X-Mailgun-*` headers that mean the same.
+
+use policy::tls::TlsSettings;
+use serde_json::{Map, Value};
+
+use crate::api::http::error::ApiError;
+use crate::api::http::form::Field;
+use crate::api::http::time;
+use crate::api::limits::{DELIVERY_AHEAD_SECONDS, OPTIONS_OCTETS, TAG_OCTETS, TAGS};
+
+/// The options of one message.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Options {
+    /// From `h:`, without those that are options.
+    pub(crate) headers: Vec<(String, String)>,
+    /// From `v:`; all values are strings.
+    pub(crate) variables: Map<String, Value>,
+    /// From `o:tag`.
+    pub(crate) tags: Vec<String>,
+    /// From `o:testmode`.
+    pub(crate) test_mode: Option<bool>,
+    /// From `o:deliverytime`, in microseconds; a time that has passed is `None`.
+    pub(crate) deliver_at: Option<i64>,
+    /// From `o:require-tls` and `o:skip-verification`.
+    pub(crate) tls: TlsSettings,
+    delivery_time: Option<String>,
+    octets: usize,
+}
+
+/// Options of Mailgun that are not there yet. Ignoring one would send something else than what was asked for.
+const NOT_YET: [&str; 9] = [
+    "secondary-dkim",
+    "secondary-dkim-public",
+    "deliver-within",
+    "deliverytime-optimize-period",
+    "time-zone-localize",
+    "sending-ip",
+    "sending-ip-pool",
+    "archive-to",
+    "suppress-headers",
+];
+
+/// Options of which only "no" is there: it is what happens anyway, and many clients say so.
+const ONLY_NO: [&str; 5] = ["tracking", "tracking-clicks", "tracking-opens", "tracking-pixel-location-top", "dkim"];
+
+/// Headers that are options, and the options that they are.
+const HEADER_OPTIONS: [(&str, &str); 13] = [
+    ("x-mailgun-require-tls", "require-tls"),
+    ("x-mailgun-skip-verification", "skip-verification"),
+    ("x-mailgun-tag", "tag"),
+    ("x-mailgun-drop-message", "testmode"),
+    ("x-mailgun-deliver-by", "deliverytime"),
+    ("x-mailgun-dkim", "dkim"),
+    ("x-mailgun-track", "tracking"),
+    ("x-mailgun-track-clicks", "tracking-clicks"),
+    ("x-mailgun-track-opens", "tracking-opens"),
+    ("x-mailgun-sending-ip", "sending-ip"),
+    ("x-mailgun-sending-ip-pool", "sending-ip-pool"),
+    ("x-mailgun-delivery-time-optimize-period", "deliverytime-optimize-period"),
+    ("x-mailgun-time-zone-localize", "time-zone-localize"),
+];
+
+impl Options {
+    /// Takes the field if it is an option, and says whether it was one. Prefixes and names of options know no case.
+    pub(crate) fn take(&mut self, field: &Field) -> Result<bool, ApiError> {
+        let Some((prefix, name)) = field.name.split_once(':') else { return Ok(false) };
+        let prefix = prefix.trim().to_ascii_lowercase();
+        if !matches!(prefix.as_str(), "o" | "h" | "v" | "t") {
+            return Ok(false);
+        }
+        let value = field.as_text()?;
+        self.octets += field.name.len() + value.len();
+        if self.octets > OPTIONS_OCTETS {
+            let text = "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total";
+            return Err(ApiError::bad_request(text));
+        }
+        match prefix.as_str() {
+            "o" => self.set(name, value, &field.name)?,
+            "h" => self.header(name, value, &field.name)?,
+            "v" => self.variable(name, Value::from(value), &field.name)?,
+            _ => return Err(not_supported(&field.name)),
+        }
+        Ok(true)
+    }
+
+    /// Takes a header of the message itself if it is an option.
+    pub(crate) fn take_header(&mut self, name: &str, value: &str) -> Result<bool, ApiError> {
+        let lower = name.to_ascii_lowercase();
+        if !lower.starts_with("x-mailgun-") {
+            return Ok(false);
+        }
+        if let Some((_, option)) = HEADER_OPTIONS.iter().find(|(header, _)| *header == lower) {
+            return self.set(option, value, name).map(|()| true);
+        }
+        if lower == "x-mailgun-variables" {
+            return self.variables(value, name).map(|()| true);
+        }
+        Err(not_supported(name))
+    }
+
+    /// Settles what depends on the time of the request. No option may come after it.
+    pub(crate) fn settle(&mut self, now: i64) -> Result<(), ApiError> {
+        let Some(text) = &self.delivery_time else { return Ok(()) };
+        let not_a_date = || ApiError::bad_request(format!("{text} is not an RFC-2822 compliant date"));
+        let at = time::parse(text).ok_or_else(not_a_date)?;
+        if at > now + DELIVERY_AHEAD_SECONDS * 1_000_000 {
+            let days = DELIVERY_AHEAD_SECONDS / 86_400;
+            return Err(ApiError::bad_request(format!("o:deliverytime is more than {days} days ahead")));
+        }
+        self.deliver_at = (at > now).then_some(at);
+        Ok(())
+    }
+
+    /// Sets the option of that name; `given` is what the request calls it.
+    fn set(&mut self, name: &str, value: &str, given: &str) -> Result<(), ApiError> {
+        match plain_name(name).as_str() {
+            "require-tls" => once(&mut self.tls.require_tls, yes_no(value, given)?, given),
+            "skip-verification" => once(&mut self.tls.skip_verification, yes_no(value, given)?, given),
+            "testmode" => once(&mut self.test_mode, yes_no(value, given)?, given),
+            "deliverytime" => once(&mut self.delivery_time, excerpt(value.trim()), given),
+            "tag" => self.tag(value, given),
+            name if ONLY_NO.contains(&name) => match yes_no(value, given) {
+                Ok(false) => Ok(()),
+                _ => Err(ApiError::bad_request(format!("'{given}' is not supported yet, only 'no' is"))),
+            },
+            name if NOT_YET.contains(&name) => Err(not_supported(given)),
+            _ => Err(ApiError::bad_request(format!("'{}' is not an option", excerpt(given)))),
+        }
+    }
+
+    fn header(&mut self, name: &str, value: &str, given: &str) -> Result<(), ApiError> {
+        if name.is_empty() {
+            return Err(ApiError::bad_request(format!("'{given}' has no header name")));
+        }
+        if !name.is_ascii() {
+            return Err(ApiError::bad_request(format!("Header name must be pure ASCII: {}", excerpt(name))));
+        }
+        if !self.take_header(name.trim(), value)? {
+            self.headers.push((name.to_owned(), value.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn tag(&mut self, value: &str, given: &str) -> Result<(), ApiError> {
+        let tag = value.trim();
+        let refuse = |why: String| Err(ApiError::bad_request(format!("{given} {why}")));
+        if tag.is_empty() || !tag.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            return refuse("must be printable ASCII and not empty".to_owned());
+        }
+        if tag.len() > TAG_OCTETS {
+            return refuse(format!("is longer than {TAG_OCTETS} characters"));
+        }
+        if self.tags.iter().any(|known| known.eq_ignore_ascii_case(tag)) {
+            return Ok(());
+        }
+        if self.tags.len() == TAGS {
+            return refuse(format!("is given too often, max is {TAGS}"));
+        }
+        self.tags.push(tag.to_owned());
+        Ok(())
+    }
+
+    fn variables(&mut self, json: &str, given: &str) -> Result<(), ApiError> {
+        let Ok(Value::Object(map)) = serde_json::from_str(json) else {
+            return Err(ApiError::bad_request(format!("{given} is not a valid JSON object")));
+        };
+        map.into_iter().try_for_each(|(name, value)| {
+            let text = if value.is_string() { value } else { Value::from(value.to_string()) };
+            self.variable(&name, text, given)
+        })
+    }
+
+    fn variable(&mut self, name: &str, value: Value, given: &str) -> Result<(), ApiError> {
+        if name.is_empty() {
+            return Err(ApiError::bad_request(format!("'{given}' has no variable name")));
+        }
+        match self.variables.get(name) {
+            Some(known) if *known != value => Err(more_than_once(given)),
+            _ => {
+                self.variables.insert(name.to_owned(), value);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The four spellings, in any case. A setting is never guessed from anything else.
+pub(crate) fn yes_no(value: &str, field: &str) -> Result<bool, ApiError> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        _ => Err(ApiError::bad_request(format!("'{field}' must be one of: yes, no, true, false"))),
+    }
+}
+
+/// Sets what may be said only once, or several times alike.
+pub(crate) fn once<T: PartialEq>(slot: &mut Option<T>, value: T, field: &str) -> Result<(), ApiError> {
+    match slot {
+        Some(known) if *known != value => Err(more_than_once(field)),
+        _ => {
+            *slot = Some(value);
+            Ok(())
+        }
+    }
+}
+
+fn more_than_once(field: &str) -> ApiError {
+    ApiError::bad_request(format!("'{}' is given more than once, with different values", excerpt(field)))
+}
+
+/// The name without case, and without the index that some clients add to repeated fields: `attachment[1]`.
+pub(crate) fn plain_name(name: &str) -> String {
+    let name = name.trim();
+    let indexed = name.strip_suffix(']').and_then(|name| name.rsplit_once('['));
+    let name = match indexed {
+        Some((name, index)) if index.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => name,
+    };
+    name.to_ascii_lowercase()
+}
+
+/// The refusal of what later versions will bring.
+pub(crate) fn not_supported(field: &str) -> ApiError {
+    ApiError::bad_request(format!("'{}' is not supported yet", excerpt(field)))
+}
+
+/// The first 100 characters, none of them a control, for error texts.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().take(100).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
