@@ -1,1 +1,38 @@
+//! What outlives a crash: messages, their recipients, the events that tell what became of them, domains and keys.
+//!
+//! [`Store`] is the only door. Behind it stands one engine, SQLite; a second one is a second set of statements and
+//! nothing else (`docs/decisions/0001-store-door.md` lists each operation and what its transaction covers).
+//!
+//! What callers may rely on:
+//! - [`Store::accept`] answers `Ok` only after the message, its recipients and their events are on disk.
+//! - A recipient's change of state and the event that tells it are one transaction ([`Store::record`]).
+//! - The timestamps of events strictly increase in the order in which they become visible, so that a reader who pages
+//!   by them never misses one ([`Store::events`]).
+//! - What cannot be written is refused with [`StoreError::Unavailable`]; what was kept before stays.
 
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod domain;
+mod error;
+mod event;
+mod key;
+mod location;
+mod message;
+mod queue;
+mod sqlite;
+mod store;
+mod time;
+
+pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
+pub use error::StoreError;
+pub use event::{
+    AttemptRecord, ConnectionRecord, Cursor, CursorError, Direction, Event, EventKind, EventQuery, FailureReason,
+    Field, Filter, NewEvent, Severity,
+};
+pub use key::{ApiKey, KeyHash, NewKey};
+pub use location::{Location, LocationError, Role};
+pub use message::{AttachmentSummary, MessageId, MessageKey, MessageSummary, Method, NewMessage};
+pub use queue::{Claim, ClaimedRecipient, Job, NewState, RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome};
+pub use store::{Purge, Purged, Stats, Store};
+pub use time::Timestamp;

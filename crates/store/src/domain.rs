@@ -1,0 +1,61 @@
+//! Sending domains and what they ask for.
+
+use policy::tls::TlsSettings;
+use smtp::Domain;
+
+use crate::Timestamp;
+
+/// A domain that mail is sent for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendingDomain {
+    /// Its name for those outside: 24 hexadecimal digits.
+    pub id: String,
+    /// The domain.
+    pub name: Domain,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// What it asks for; `None` was never set.
+    pub tls: TlsSettings,
+}
+
+/// A domain to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDomain {
+    /// The domain.
+    pub name: Domain,
+    /// What it asks for.
+    pub tls: TlsSettings,
+    /// The time that it is made.
+    pub now: Timestamp,
+}
+
+/// In which order domains are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DomainSort {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// By name, from a to z.
+    NameAscending,
+    /// By name, from z to a.
+    NameDescending,
+}
+
+/// Which domains are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainQuery {
+    /// Only those whose name contains this, whatever the case.
+    pub search: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// Leave out so many first.
+    pub skip: usize,
+    /// In which order.
+    pub sort: DomainSort,
+}
+
+impl Default for DomainQuery {
+    fn default() -> DomainQuery {
+        DomainQuery { search: None, limit: 100, skip: 0, sort: DomainSort::default() }
+    }
+}

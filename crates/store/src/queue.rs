@@ -1,0 +1,89 @@
+//! What waits to be delivered: claimed under a lease, recorded when it was tried.
+
+use policy::tls::Resolved;
+use smtp::{Address, Domain};
+
+use crate::{MessageId, NewEvent, Timestamp};
+
+/// Most recipients of one job: what every host takes in one transaction (RFC 5321 §4.5.3.1.8).
+pub const RECIPIENTS_PER_JOB: usize = smtp::limits::RECIPIENTS_PER_TRANSACTION;
+
+/// The store's own number of a recipient of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecipientId(pub(crate) i64);
+
+/// Asks for work.
+#[derive(Debug, Clone)]
+pub struct Claim<'a> {
+    /// What is due at this time is taken.
+    pub now: Timestamp,
+    /// Nobody else gets it before this time, or before its outcome is recorded. After it the work is free again.
+    pub lease_until: Timestamp,
+    /// Most jobs.
+    pub limit: usize,
+    /// Most jobs for one destination, so that a destination with a long queue does not fill the answer.
+    pub per_destination: usize,
+    /// Destinations of which nothing is wanted now.
+    pub busy: &'a [Domain],
+}
+
+/// One message for one destination, leased to whoever claimed it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Which message; [`Store::wire`](crate::Store::wire) has its content.
+    pub message: MessageId,
+    /// The sending domain.
+    pub domain: Domain,
+    /// The domain of all recipients of this job.
+    pub destination: Domain,
+    /// The reverse-path, empty for the null one.
+    pub return_path: String,
+    /// The Message-ID, without brackets.
+    pub message_id: String,
+    /// What the sender asked for.
+    pub tls: Resolved,
+    /// Size in octets, before dot-stuffing.
+    pub size: u64,
+    /// To whom: at least one, at most [`RECIPIENTS_PER_JOB`].
+    pub recipients: Vec<ClaimedRecipient>,
+    /// When the message was accepted.
+    pub accepted_at: Timestamp,
+}
+
+/// A recipient of a [`Job`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedRecipient {
+    /// Which one, for [`RecipientOutcome`].
+    pub id: RecipientId,
+    /// Its address.
+    pub address: Address,
+    /// How many attempts were made before.
+    pub attempts: u32,
+}
+
+/// What became of a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewState {
+    /// A host took the message. Final.
+    Delivered,
+    /// Given up. Final.
+    Failed,
+    /// To be tried again.
+    Deferred {
+        /// Not before.
+        until: Timestamp,
+    },
+    /// Not tried after all: free for the next claim, and no attempt is counted.
+    Released,
+}
+
+/// What became of a recipient, and the events that tell it. Both are kept, or neither.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecipientOutcome {
+    /// Which recipient.
+    pub recipient: RecipientId,
+    /// Its new state.
+    pub state: NewState,
+    /// What is told about it, in order.
+    pub events: Vec<NewEvent>,
+}

@@ -1,0 +1,121 @@
+//! Sending domains.
+
+use policy::tls::TlsSettings;
+use rusqlite::{Connection, Row, params};
+use smtp::Domain;
+
+use super::row::{get, number, parsed, time};
+use super::{Engine, is_duplicate};
+use crate::{DomainQuery, DomainSort, NewDomain, SendingDomain, StoreError};
+
+const INSERT: &str = "
+    INSERT INTO domain (name, id, created_at, require_tls, skip_verification) VALUES (?1, ?2, ?3, ?4, ?5)
+    RETURNING *";
+const SELECT: &str = "SELECT * FROM domain WHERE name = ?1";
+const UPDATE: &str = "
+    UPDATE domain
+    SET require_tls = coalesce(?2, require_tls), skip_verification = coalesce(?3, skip_verification)
+    WHERE name = ?1 RETURNING *";
+const DELETE: &str = "DELETE FROM domain WHERE name = ?1";
+const COUNT: &str = "SELECT count(*) FROM domain WHERE instr(name, ?1) > 0";
+const LIST_NEWEST: &str =
+    "SELECT * FROM domain WHERE instr(name, ?1) > 0 ORDER BY created_at DESC, name LIMIT ?2 OFFSET ?3";
+const LIST_ASCENDING: &str = "SELECT * FROM domain WHERE instr(name, ?1) > 0 ORDER BY name LIMIT ?2 OFFSET ?3";
+const LIST_DESCENDING: &str = "SELECT * FROM domain WHERE instr(name, ?1) > 0 ORDER BY name DESC LIMIT ?2 OFFSET ?3";
+
+impl Engine {
+    pub(crate) async fn create_domain(&self, domain: NewDomain) -> Result<SendingDomain, StoreError> {
+        let id: String = rand::random::<[u8; 12]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.writer
+            .run(0, move |writing| {
+                let mut insert = writing.connection.prepare_cached(INSERT)?;
+                let NewDomain { name, tls, now } = &domain;
+                let values = params![name.as_str(), id, now.as_micros(), tls.require_tls, tls.skip_verification];
+                match one(insert.query(values)?) {
+                    Err(Failed::Sqlite(e)) if is_duplicate(&e) => {
+                        Err(StoreError::Conflict(format!("the domain {name}")))
+                    }
+                    Ok(None) => Err(StoreError::Unavailable("nothing was written".to_owned())),
+                    Ok(Some(domain)) => Ok(domain),
+                    Err(other) => Err(other.into()),
+                }
+            })
+            .await
+    }
+
+    pub(crate) async fn domain(&self, name: &Domain) -> Result<Option<SendingDomain>, StoreError> {
+        let name = name.clone();
+        self.readers.run(move |connection| Ok(one(connection.prepare_cached(SELECT)?.query([name.as_str()])?)?)).await
+    }
+
+    pub(crate) async fn list_domains(&self, query: DomainQuery) -> Result<(u64, Vec<SendingDomain>), StoreError> {
+        self.readers.run(move |connection| list(connection, &query)).await
+    }
+
+    pub(crate) async fn update_domain(
+        &self,
+        name: &Domain,
+        tls: TlsSettings,
+    ) -> Result<Option<SendingDomain>, StoreError> {
+        let name = name.clone();
+        self.writer
+            .run(0, move |writing| {
+                let mut update = writing.connection.prepare_cached(UPDATE)?;
+                Ok(one(update.query(params![name.as_str(), tls.require_tls, tls.skip_verification])?)?)
+            })
+            .await
+    }
+
+    pub(crate) async fn delete_domain(&self, name: &Domain) -> Result<bool, StoreError> {
+        let name = name.clone();
+        self.writer
+            .run(0, move |writing| Ok(writing.connection.prepare_cached(DELETE)?.execute([name.as_str()])? > 0))
+            .await
+    }
+}
+
+fn list(connection: &Connection, query: &DomainQuery) -> Result<(u64, Vec<SendingDomain>), StoreError> {
+    // Names are kept in lower case; the empty text is part of every name.
+    let search = query.search.as_deref().unwrap_or_default().to_lowercase();
+    let total: i64 = connection.prepare_cached(COUNT)?.query_row([&search], |row| row.get(0))?;
+    let sql = match query.sort {
+        DomainSort::Newest => LIST_NEWEST,
+        DomainSort::NameAscending => LIST_ASCENDING,
+        DomainSort::NameDescending => LIST_DESCENDING,
+    };
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query(params![search, number(query.limit as u64), number(query.skip as u64)])?;
+    let mut domains = Vec::new();
+    while let Some(row) = rows.next()? {
+        domains.push(domain(row)?);
+    }
+    Ok((total.unsigned_abs(), domains))
+}
+
+/// Why a row could not be had: the statement failed, or the row is unreadable.
+enum Failed {
+    Sqlite(rusqlite::Error),
+    Row(StoreError),
+}
+
+impl From<Failed> for StoreError {
+    fn from(failed: Failed) -> StoreError {
+        match failed {
+            Failed::Sqlite(error) => error.into(),
+            Failed::Row(error) => error,
+        }
+    }
+}
+
+fn one(mut rows: rusqlite::Rows<'_>) -> Result<Option<SendingDomain>, Failed> {
+    rows.next().map_err(Failed::Sqlite)?.map(domain).transpose().map_err(Failed::Row)
+}
+
+fn domain(row: &Row<'_>) -> Result<SendingDomain, StoreError> {
+    Ok(SendingDomain {
+        id: get(row, "id")?,
+        name: parsed(row, "name")?,
+        created_at: time(row, "created_at")?,
+        tls: TlsSettings { require_tls: get(row, "require_tls")?, skip_verification: get(row, "skip_verification")? },
+    })
+}

@@ -1,0 +1,170 @@
+//! Events: written with what they tell of, read a page at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, named_params, params_from_iter};
+
+use super::filter::{access_path, condition, conditions};
+use super::message::{random_text, summary};
+use super::row::{
+    damaged, duration, from_json, get, micros, number, optional_ip, optional_word, parsed, time, to_json, word,
+};
+use super::writer::Writing;
+use super::{Engine, row};
+use crate::{
+    AttemptRecord, ConnectionRecord, Direction, Event, EventKind, EventQuery, FailureReason, MessageId, MessageSummary,
+    NewEvent, Severity, StoreError, Timestamp,
+};
+
+const INSERT: &str = "
+    INSERT INTO event (at, key, message, domain, recipient, kind, severity, reason, attempt_no, code, enhanced_code,
+        text, description, session, retry_after, utf8, mx_host, tls, certificate_verified, sending_ip, details,
+        last_code, last_text)
+    VALUES (:at, :key, :message, :domain, :recipient, :kind, :severity, :reason, :attempt_no, :code, :enhanced_code,
+        :text, :description, :session, :retry_after, :utf8, :mx_host, :tls, :certificate_verified, :sending_ip,
+        :details, :last_code, :last_text)";
+
+/// Most conditions of a filter. SQLite refuses an expression that is deeper than 1000.
+const CONDITIONS: usize = 500;
+
+/// Writes an event in the transaction that makes it true.
+pub(super) fn insert(
+    writing: &Writing<'_>,
+    now: Timestamp,
+    message: MessageId,
+    domain: &str,
+    recipient: &str,
+    event: &NewEvent,
+) -> Result<(), StoreError> {
+    let attempt = event.attempt.as_ref();
+    let connection = attempt.and_then(|attempt| attempt.connection.as_ref());
+    writing.connection.prepare_cached(INSERT)?.execute(named_params! {
+        ":at": writing.event_time(now)?.as_micros(),
+        ":key": random_text(),
+        ":message": message.0,
+        ":domain": domain,
+        ":recipient": recipient,
+        ":kind": event.kind.as_str(),
+        ":severity": event.severity.map(Severity::as_str),
+        ":reason": event.reason.map(FailureReason::as_str),
+        ":attempt_no": attempt.map(|a| a.attempt_no),
+        ":code": attempt.map(|a| a.code),
+        ":enhanced_code": attempt.and_then(|a| a.enhanced_code).map(|code| code.to_string()),
+        ":text": attempt.map(|a| &a.message),
+        ":description": attempt.map(|a| &a.description),
+        ":session": attempt.map(|a| micros(a.session)),
+        ":retry_after": attempt.and_then(|a| a.retry_after).map(micros),
+        ":utf8": attempt.map(|a| a.utf8),
+        ":mx_host": connection.map(|c| &c.mx_host),
+        ":tls": connection.map(|c| c.tls),
+        ":certificate_verified": connection.map(|c| c.certificate_verified),
+        ":sending_ip": connection.and_then(|c| c.sending_ip).map(|ip| ip.to_string()),
+        ":details": attempt.map(|a| to_json(&a.details)).transpose()?,
+        ":last_code": attempt.and_then(|a| a.last_code),
+        ":last_text": attempt.and_then(|a| a.last_message.as_ref()),
+    })?;
+    Ok(())
+}
+
+impl Engine {
+    pub(crate) async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+        if conditions(&query.filter) > CONDITIONS {
+            return Err(StoreError::Invalid(format!("a filter may have {CONDITIONS} conditions")));
+        }
+        self.readers.run(move |connection| page(connection, &query)).await
+    }
+}
+
+fn page(connection: &Connection, query: &EventQuery) -> Result<Vec<Event>, StoreError> {
+    let (sql, values) = statement(query);
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query(params_from_iter(values))?;
+    let mut messages: HashMap<i64, Arc<MessageSummary>> = HashMap::new();
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id: i64 = get(row, "message")?;
+        let message = match messages.get(&id) {
+            Some(known) => known.clone(),
+            None => {
+                let read = summary(connection, MessageId(id))?.ok_or_else(|| damaged("message"))?;
+                messages.entry(id).or_insert(Arc::new(read)).clone()
+            }
+        };
+        events.push(event(row, message)?);
+    }
+    Ok(events)
+}
+
+/// The statement of a query. Only words of our own become part of its text; whatever a caller names is bound.
+pub(super) fn statement(query: &EventQuery) -> (String, Vec<Value>) {
+    let mut values = vec![Value::Text(query.domain.as_str().to_owned())];
+    let mut bound = |sql: &str, time: Option<Timestamp>| match time {
+        Some(time) => {
+            values.push(Value::Integer(time.as_micros()));
+            sql.to_owned()
+        }
+        None => String::new(),
+    };
+    let begin = bound(" AND event.at >= ?", query.begin);
+    let end = bound(" AND event.at < ?", query.end);
+    let (behind, order) = match query.direction {
+        Direction::Ascending => (" AND event.at > ?", "ASC"),
+        Direction::Descending => (" AND event.at < ?", "DESC"),
+    };
+    let after = bound(behind, query.after.map(|cursor| cursor.timestamp()));
+    let condition = condition(&query.filter, &mut values);
+    values.push(Value::Integer(number(query.limit as u64)));
+    // CROSS JOIN is SQLite's word for "in this order": events first.
+    let sql = format!(
+        "SELECT event.* FROM event {} CROSS JOIN message ON message.id = event.message
+         WHERE event.domain = ?{begin}{end}{after} AND ({condition}) ORDER BY event.at {order} LIMIT ?",
+        access_path(&query.filter)
+    );
+    (sql, values)
+}
+
+fn event(row: &Row<'_>, message: Arc<MessageSummary>) -> Result<Event, StoreError> {
+    Ok(Event {
+        timestamp: time(row, "at")?,
+        key: get(row, "key")?,
+        kind: word(row, "kind", EventKind::from_word)?,
+        severity: optional_word(row, "severity", Severity::from_word)?,
+        reason: optional_word(row, "reason", FailureReason::from_word)?,
+        recipient: parsed(row, "recipient")?,
+        attempt: attempt(row)?,
+        message,
+    })
+}
+
+fn attempt(row: &Row<'_>) -> Result<Option<AttemptRecord>, StoreError> {
+    let Some(attempt_no) = get::<Option<u32>>(row, "attempt_no")? else { return Ok(None) };
+    let enhanced_code = get::<Option<String>>(row, "enhanced_code")?
+        .map(|code| code.parse().map_err(|_| damaged("enhanced_code")))
+        .transpose()?;
+    Ok(Some(AttemptRecord {
+        attempt_no,
+        code: get(row, "code")?,
+        enhanced_code,
+        message: get(row, "text")?,
+        description: get(row, "description")?,
+        session: duration(get(row, "session")?),
+        retry_after: get::<Option<i64>>(row, "retry_after")?.map(row::duration),
+        utf8: get(row, "utf8")?,
+        connection: connection(row)?,
+        details: from_json(row, "details")?,
+        last_code: get(row, "last_code")?,
+        last_message: get(row, "last_text")?,
+    }))
+}
+
+fn connection(row: &Row<'_>) -> Result<Option<ConnectionRecord>, StoreError> {
+    let Some(mx_host) = get::<Option<String>>(row, "mx_host")? else { return Ok(None) };
+    Ok(Some(ConnectionRecord {
+        mx_host,
+        tls: get(row, "tls")?,
+        certificate_verified: get(row, "certificate_verified")?,
+        sending_ip: optional_ip(row, "sending_ip")?,
+    }))
+}

@@ -1,0 +1,240 @@
+//! Messages: accepted whole, and read for what is told about them.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+use smtp::Address;
+
+use super::row::{
+    from_json, get, method, number, optional_ip, optional_time, parsed, resolved, source_word, time, to_json, word,
+};
+use super::writer::Writing;
+use super::{Engine, event, queue};
+use crate::{
+    AttemptRecord, EventKind, MessageId, MessageKey, MessageSummary, NewEvent, NewMessage, StoreError, Timestamp,
+};
+
+/// About how many octets a recipient takes in the tables, its event included.
+const OCTETS_PER_RECIPIENT: usize = 500;
+/// The code of an event that says "nothing was sent": Mailgun's own for its test mode.
+const TEST_MODE_CODE: u16 = 650;
+
+const INSERT_MESSAGE: &str = "
+    INSERT INTO message (key, domain, message_id, return_path, header_from, header_to, subject, size, attachments,
+        tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, method,
+        test_mode, deliver_at, api_key, originating_ip, accepted_at, unfinished, wire_kept)
+    VALUES (:key, :domain, :message_id, :return_path, :header_from, :header_to, :subject, :size, :attachments,
+        :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :method,
+        :test_mode, :deliver_at, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
+
+const INSERT_WIRE: &str = "INSERT INTO wire (message, content) VALUES (?1, ?2)";
+
+const INSERT_QUEUED: &str = "
+    INSERT INTO recipient (message, destination, address, state, attempts, next_attempt_at, due_at, leased)
+    VALUES (?1, ?2, ?3, 'queued', 0, ?4, ?4, 0)";
+
+const INSERT_DELIVERED: &str = "
+    INSERT INTO recipient (message, destination, address, state, attempts, next_attempt_at, due_at, leased)
+    VALUES (?1, ?2, ?3, 'delivered', 1, ?4, NULL, 0)";
+
+const SELECT_WIRE: &str = "SELECT content FROM wire WHERE message = ?1";
+const SELECT_MESSAGE: &str = "SELECT * FROM message WHERE id = ?1";
+const SELECT_ADDRESSES: &str = "SELECT address FROM recipient WHERE message = ?1 ORDER BY id";
+
+impl Engine {
+    pub(crate) async fn accept(&self, message: NewMessage) -> Result<MessageKey, StoreError> {
+        let prepared = Prepared::new(message)?;
+        let octets = prepared.message.wire.len() + OCTETS_PER_RECIPIENT * prepared.message.recipients.len();
+        self.writer.run(octets, move |writing| prepared.insert(writing, Timestamp::now())).await
+    }
+
+    pub(crate) async fn wire(&self, message: MessageId) -> Result<Option<Bytes>, StoreError> {
+        self.readers
+            .run(move |connection| {
+                let mut statement = connection.prepare_cached(SELECT_WIRE)?;
+                let content = statement.query_row([message.0], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+                Ok(content.map(Bytes::from))
+            })
+            .await
+    }
+}
+
+/// A message with all that can be made ready before the writer's turn.
+struct Prepared {
+    message: NewMessage,
+    key: MessageKey,
+    attachments: String,
+    tags: String,
+    user_variables: String,
+}
+
+impl Prepared {
+    fn new(message: NewMessage) -> Result<Prepared, StoreError> {
+        if message.recipients.is_empty() {
+            return Err(StoreError::Invalid("a message needs a recipient".to_owned()));
+        }
+        Ok(Prepared {
+            key: MessageKey(random_text()),
+            attachments: to_json(&message.attachments)?,
+            tags: to_json(&message.tags)?,
+            user_variables: to_json(&message.user_variables)?,
+            message,
+        })
+    }
+
+    fn insert(&self, writing: &Writing<'_>, now: Timestamp) -> Result<MessageKey, StoreError> {
+        let id = self.insert_message(writing, now)?;
+        writing.connection.prepare_cached(INSERT_WIRE)?.execute(params![id.0, &self.message.wire[..]])?;
+        if self.message.test_mode {
+            self.deliver_at_once(writing, id, now)?
+        } else {
+            self.queue(writing, id, now)?
+        }
+        Ok(self.key.clone())
+    }
+
+    fn insert_message(&self, writing: &Writing<'_>, now: Timestamp) -> Result<MessageId, StoreError> {
+        let message = &self.message;
+        let unfinished = if message.test_mode { 0 } else { message.recipients.len() as u64 };
+        writing.connection.prepare_cached(INSERT_MESSAGE)?.execute(named_params! {
+            ":key": self.key.0,
+            ":domain": message.domain.as_str(),
+            ":message_id": message.message_id,
+            ":return_path": message.return_path,
+            ":header_from": message.header_from,
+            ":header_to": message.header_to,
+            ":subject": message.subject,
+            ":size": number(message.size),
+            ":attachments": self.attachments,
+            ":tags": self.tags,
+            ":user_variables": self.user_variables,
+            ":require_tls": message.tls.policy.require_tls(),
+            ":require_tls_from": source_word(message.tls.require_tls_from),
+            ":skip_verification": message.tls.policy.skip_verification(),
+            ":skip_verification_from": source_word(message.tls.skip_verification_from),
+            ":method": message.method.as_str(),
+            ":test_mode": message.test_mode,
+            ":deliver_at": message.deliver_at.map(Timestamp::as_micros),
+            ":api_key": message.api_key_id,
+            ":originating_ip": message.originating_ip.map(|ip| ip.to_string()),
+            ":accepted_at": now.as_micros(),
+            ":unfinished": number(unfinished),
+        })?;
+        Ok(MessageId(writing.connection.last_insert_rowid()))
+    }
+
+    fn queue(&self, writing: &Writing<'_>, id: MessageId, now: Timestamp) -> Result<(), StoreError> {
+        let due = self.message.deliver_at.unwrap_or(now);
+        self.insert_recipients(writing, id, INSERT_QUEUED, due)?;
+        let mut destinations: Vec<_> = self.message.recipients.iter().map(Address::domain).collect();
+        destinations.sort_unstable();
+        destinations.dedup();
+        for destination in destinations {
+            queue::due_no_later_than(writing, destination.as_str(), due)?;
+        }
+        self.tell_all(writing, id, now, &plain(EventKind::Accepted))
+    }
+
+    fn deliver_at_once(&self, writing: &Writing<'_>, id: MessageId, now: Timestamp) -> Result<(), StoreError> {
+        self.insert_recipients(writing, id, INSERT_DELIVERED, now)?;
+        self.tell_all(writing, id, now, &plain(EventKind::Accepted))?;
+        let attempt = Some(test_mode_attempt());
+        self.tell_all(writing, id, now, &NewEvent { attempt, ..plain(EventKind::Delivered) })
+    }
+
+    fn insert_recipients(
+        &self,
+        writing: &Writing<'_>,
+        id: MessageId,
+        statement: &str,
+        due: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut insert = writing.connection.prepare_cached(statement)?;
+        for address in &self.message.recipients {
+            insert.execute(params![id.0, address.domain().as_str(), address.to_string(), due.as_micros()])?;
+        }
+        Ok(())
+    }
+
+    /// One event for each recipient.
+    fn tell_all(
+        &self,
+        writing: &Writing<'_>,
+        id: MessageId,
+        now: Timestamp,
+        event: &NewEvent,
+    ) -> Result<(), StoreError> {
+        for address in &self.message.recipients {
+            event::insert(writing, now, id, self.message.domain.as_str(), &address.to_string(), event)?;
+        }
+        Ok(())
+    }
+}
+
+fn plain(kind: EventKind) -> NewEvent {
+    NewEvent { kind, severity: None, reason: None, attempt: None }
+}
+
+fn test_mode_attempt() -> AttemptRecord {
+    AttemptRecord {
+        attempt_no: 1,
+        code: TEST_MODE_CODE,
+        enhanced_code: None,
+        message: "Test mode: not sent".to_owned(),
+        description: String::new(),
+        session: Duration::ZERO,
+        retry_after: None,
+        utf8: false,
+        connection: None,
+        details: serde_json::Value::Null,
+        last_code: None,
+        last_message: None,
+    }
+}
+
+/// Text that nobody can guess, for use in URLs: 128 bits.
+pub(super) fn random_text() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+}
+
+/// What is told about a message; `None` when it was purged.
+pub(super) fn summary(connection: &Connection, id: MessageId) -> Result<Option<MessageSummary>, StoreError> {
+    let mut select = connection.prepare_cached(SELECT_MESSAGE)?;
+    let mut rows = select.query([id.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(MessageSummary {
+        id,
+        key: MessageKey(get(row, "key")?),
+        domain: parsed(row, "domain")?,
+        message_id: get(row, "message_id")?,
+        return_path: get(row, "return_path")?,
+        header_from: get(row, "header_from")?,
+        header_to: get(row, "header_to")?,
+        subject: get(row, "subject")?,
+        size: get::<i64>(row, "size")?.unsigned_abs(),
+        attachments: from_json(row, "attachments")?,
+        tags: from_json(row, "tags")?,
+        user_variables: from_json(row, "user_variables")?,
+        tls: resolved(row)?,
+        method: word(row, "method", method)?,
+        test_mode: get(row, "test_mode")?,
+        deliver_at: optional_time(row, "deliver_at")?,
+        recipients: addresses(connection, id)?,
+        api_key_id: get(row, "api_key")?,
+        originating_ip: optional_ip(row, "originating_ip")?,
+        accepted_at: time(row, "accepted_at")?,
+    }))
+}
+
+fn addresses(connection: &Connection, id: MessageId) -> Result<Vec<Address>, StoreError> {
+    let mut select = connection.prepare_cached(SELECT_ADDRESSES)?;
+    let mut rows = select.query([id.0])?;
+    let mut addresses = Vec::new();
+    while let Some(row) = rows.next()? {
+        addresses.push(parsed(row, "address")?);
+    }
+    Ok(addresses)
+}

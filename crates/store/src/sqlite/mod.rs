@@ -1,0 +1,102 @@
+//! The engine on SQLite: one file in WAL mode, one thread that writes, a few connections that read.
+//!
+//! - [`open`]: directory, lock, file, connections.
+//! - [`schema`]: the tables, and the steps from older ones.
+//! - [`writer`]: group commit. Every change goes through it.
+//! - [`readers`]: the connections that read.
+//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
+//!   [`domain`], [`key`], [`purge`].
+
+mod domain;
+mod event;
+mod filter;
+mod key;
+mod message;
+mod open;
+mod purge;
+mod queue;
+mod readers;
+mod row;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::time::Duration;
+
+use crate::{Location, Role, Stats, StoreError};
+
+/// How long one waits for another process (a command beside the server) to finish its transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most operations in one transaction.
+const OPERATIONS_PER_COMMIT: usize = 512;
+/// About how many octets of content go into one transaction.
+const OCTETS_PER_COMMIT: usize = 32 << 20;
+/// Most operations that wait for the writer. Who comes then waits for a place.
+const OPERATIONS_WAITING: usize = 4096;
+/// Connections that read. More than a few searches at once only slow each other down.
+const READERS: usize = 4;
+/// How long one search may take. A long one also keeps the log of changes from being folded into the file.
+const READ_TIME: Duration = Duration::from_secs(10);
+/// Size of the log of changes, in pages of 4 KiB, at which it is folded into the file.
+const PAGES_BETWEEN_CHECKPOINTS: i64 = 4000;
+
+/// The engine.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    writer: writer::Writer,
+    readers: readers::Readers,
+}
+
+impl Engine {
+    pub(crate) async fn open(location: &Location, role: Role) -> Result<Engine, StoreError> {
+        let directory = location.directory().to_owned();
+        let engine = tokio::task::spawn_blocking(move || open::open(&directory, role))
+            .await
+            .map_err(|e| StoreError::Unavailable(e.to_string()))??;
+        if role == Role::Server {
+            let freed = engine.release_leases().await?;
+            if freed > 0 {
+                tracing::info!(recipients = freed, "freed what the last server had leased");
+            }
+        }
+        Ok(engine)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.readers.close();
+        self.writer.close().await;
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.writer.stats()
+    }
+}
+
+/// What an error of SQLite means to a caller.
+fn unavailable(error: rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode;
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,
+        Some(ErrorCode::TooBig) => StoreError::Invalid("larger than the store can keep".to_owned()),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged(text),
+        Some(_) => StoreError::Unavailable(text),
+        // Not from the engine but from reading a row: it holds what was never written.
+        None => StoreError::Damaged(text),
+    }
+}
+
+/// Whether a statement failed because what it adds is there already.
+fn is_duplicate(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
+    error
+        .sqlite_error()
+        .is_some_and(|e| matches!(e.extended_code, SQLITE_CONSTRAINT_PRIMARYKEY | SQLITE_CONSTRAINT_UNIQUE))
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        unavailable(error)
+    }
+}

@@ -1,0 +1,153 @@
+//! Directory, lock, file and connections.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{Connection, OpenFlags};
+
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{BUSY_TIMEOUT, Engine, PAGES_BETWEEN_CHECKPOINTS, READ_TIME, schema};
+use crate::{Role, StoreError};
+
+const DATABASE: &str = "waxwing.db";
+const LOCK: &str = "waxwing.lock";
+
+/// A command that sets up the tables holds the lock for a moment; a server that starts just then waits so often for
+/// so long.
+const LOCK_TRIES: u32 = 20;
+const LOCK_WAIT: Duration = Duration::from_millis(100);
+
+/// Opens the database in `directory`, and makes both when they are not there.
+pub(super) fn open(directory: &Path, role: Role) -> Result<Engine, StoreError> {
+    let path = directory.join(DATABASE);
+    make(directory, &path).map_err(|e| cannot_open(directory, e))?;
+    let mut lock = match role {
+        Role::Server => Some(lock(directory)?),
+        Role::Tool => None,
+    };
+    let connection = writing_connection(&path)?;
+    if schema::version(&connection)? < schema::VERSION {
+        // Never under the feet of a running server, which may know the old tables only.
+        let held_for_migration = if lock.is_none() { Some(self::lock(directory)?) } else { None };
+        schema::migrate(&connection)?;
+        drop(held_for_migration);
+    }
+    let readers = Readers::new(path.clone(), READ_TIME);
+    let writer = Writer::start(connection, path, lock.take()).map_err(|e| cannot_open(directory, e))?;
+    Ok(Engine { writer, readers })
+}
+
+/// Makes the directory and the file, readable for their owner only, and sees to it that both names outlive a crash.
+fn make(directory: &Path, path: &Path) -> io::Result<()> {
+    if !directory.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        if let Some(parent) = directory.canonicalize()?.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+    }
+    if !path.exists() {
+        // SQLite gives its own files, the log and the shared memory, the mode of this one.
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The lock that keeps a second server out. It is held as long as the file is open, and ends with the process
+/// however that ends.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK));
+    let file = file.map_err(|e| cannot_open(directory, e))?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => sleep(LOCK_WAIT),
+            Err(TryLockError::Error(e)) => return Err(cannot_open(directory, e)),
+        }
+    }
+    Err(StoreError::Locked(directory.display().to_string()))
+}
+
+/// A connection that writes: every commit is synced.
+pub(super) fn writing_connection(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL;
+         PRAGMA fullfsync = ON;
+         PRAGMA checkpoint_fullfsync = ON;
+         PRAGMA foreign_keys = ON;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -32768;",
+    )?;
+    let _: i64 = connection.query_row("PRAGMA journal_size_limit = 67108864", [], |row| row.get(0))?;
+    let _: i64 =
+        connection
+            .query_row(&format!("PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}"), [], |row| row.get(0))?;
+    let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    // The promise of `accept` hangs on these two, so they are asked for and not believed.
+    if mode != "wal" || synchronous != 2 {
+        let reason = format!("journal mode '{mode}' with synchronous {synchronous}, where WAL with FULL is needed");
+        return Err(StoreError::CannotOpen { path: path.display().to_string(), reason });
+    }
+    prepare_connection(&connection)?;
+    Ok(connection)
+}
+
+/// A connection that reads and cannot write.
+pub(super) fn reading_connection(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;")?;
+    prepare_connection(&connection)?;
+    Ok(connection)
+}
+
+/// `fold(text)`: lower case by Unicode's rules. SQLite's own `lower` knows ASCII only.
+fn prepare_connection(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_prepared_statement_cache_capacity(128);
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("fold", 1, flags, |context| {
+        Ok(context.get_raw(0).as_str_or_null().unwrap_or(None).map(str::to_lowercase))
+    })?;
+    Ok(())
+}
+
+fn cannot_open(directory: &Path, error: io::Error) -> StoreError {
+    StoreError::CannotOpen { path: directory.display().to_string(), reason: error.to_string() }
+}
+
+/// Which file stands under a name, so that one notices when it is no longer the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(super) fn of(path: PathBuf) -> io::Result<Identity> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(&path)?;
+        Ok(Identity { path, device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// Whether the file is still there under its name.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match Identity::of(self.path.clone()) {
+            Ok(found) if found == *self => Ok(()),
+            Ok(_) => Err(StoreError::Unavailable(format!("{} was replaced", self.path.display()))),
+            Err(e) => Err(StoreError::Unavailable(format!("{}: {e}", self.path.display()))),
+        }
+    }
+}

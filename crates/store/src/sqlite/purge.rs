@@ -1,0 +1,77 @@
+//! What is old enough goes, a little at a time.
+
+use rusqlite::params;
+
+use super::Engine;
+use super::writer::Writing;
+use crate::{Purge, Purged, StoreError};
+
+/// Most rows of each kind in one transaction. Whoever waits to write waits no longer than this takes.
+const ROWS_AT_ONCE: i64 = 500;
+/// Most contents in one transaction; each may be large.
+const WIRES_AT_ONCE: i64 = 50;
+
+/// Goes along `message_wire_age`, which holds finished messages with content and no others.
+pub(super) const OLD_WIRES: &str = "
+    SELECT id FROM message INDEXED BY message_wire_age
+    WHERE unfinished = 0 AND wire_kept = 1 AND accepted_at < ?1
+    ORDER BY accepted_at LIMIT ?2";
+const DELETE_WIRE: &str = "DELETE FROM wire WHERE message = ?1";
+const MARK_WIRE: &str = "UPDATE message SET wire_kept = 0 WHERE id = ?1";
+
+pub(super) const OLD_EVENTS: &str = "
+    SELECT event.at FROM event CROSS JOIN message ON message.id = event.message
+    WHERE event.at < ?1 AND message.unfinished = 0
+    ORDER BY event.at LIMIT ?2";
+const DELETE_EVENT: &str = "DELETE FROM event WHERE at = ?1";
+
+/// Recipients and content go with their message, by their foreign keys.
+pub(super) const OLD_MESSAGES: &str = "
+    SELECT id FROM message INDEXED BY message_age
+    WHERE accepted_at < ?1 AND unfinished = 0 AND NOT EXISTS (SELECT 1 FROM event WHERE event.message = message.id)
+    ORDER BY accepted_at LIMIT ?2";
+const DELETE_MESSAGE: &str = "DELETE FROM message WHERE id = ?1";
+
+impl Engine {
+    pub(crate) async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
+        let wire_before = purge.wire_before.as_micros();
+        let events_before = purge.events_before.as_micros();
+        let wires = self.all_of(WIRES_AT_ONCE, OLD_WIRES, &[DELETE_WIRE, MARK_WIRE], wire_before).await?;
+        let events = self.all_of(ROWS_AT_ONCE, OLD_EVENTS, &[DELETE_EVENT], events_before).await?;
+        let messages = self.all_of(WIRES_AT_ONCE, OLD_MESSAGES, &[DELETE_MESSAGE], events_before).await?;
+        Ok(Purged { wires, events, messages })
+    }
+
+    /// Carries out `each` for every row that `select` finds, in transactions of at most `most` rows.
+    async fn all_of(
+        &self,
+        most: i64,
+        select: &'static str,
+        each: &'static [&'static str],
+        before: i64,
+    ) -> Result<u64, StoreError> {
+        let mut total = 0;
+        loop {
+            let done = self.writer.run(0, move |writing| some_of(writing, most, select, each, before)).await?;
+            total += done;
+            if done < most.unsigned_abs() {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+fn some_of(writing: &Writing<'_>, most: i64, select: &str, each: &[&str], before: i64) -> Result<u64, StoreError> {
+    let ids: Vec<i64> = writing
+        .connection
+        .prepare_cached(select)?
+        .query_map(params![before, most], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for sql in each {
+        let mut statement = writing.connection.prepare_cached(sql)?;
+        for id in &ids {
+            statement.execute([id])?;
+        }
+    }
+    Ok(ids.len() as u64)
+}

@@ -1,0 +1,280 @@
+//! The queue: recipients claimed under a lease, and what became of them.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension, params};
+use smtp::Domain;
+
+use super::row::{get, number, parsed, resolved, time, to_json};
+use super::writer::Writing;
+use super::{Engine, event};
+use crate::{
+    Claim, ClaimedRecipient, Job, MessageId, NewState, RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome, StoreError,
+    Timestamp,
+};
+
+/// About how many octets one outcome and its events take in the tables.
+const OCTETS_PER_OUTCOME: usize = 4096;
+
+/// Due destinations, the longest waiting first. Goes along `destination_due` and steps over those that are busy.
+pub(super) const DUE_DESTINATIONS: &str = "
+    SELECT name FROM destination INDEXED BY destination_due
+    WHERE due_at <= ?1 AND name NOT IN (SELECT value FROM json_each(?2))
+    ORDER BY due_at LIMIT ?3";
+
+/// The message whose recipient at a destination has waited longest: the first entry in `recipient_due`.
+pub(super) const OLDEST_OF_DESTINATION: &str = "
+    SELECT message FROM recipient INDEXED BY recipient_due
+    WHERE destination = ?1 AND due_at <= ?2
+    ORDER BY due_at LIMIT 1";
+
+/// The due recipients of a message at a destination.
+pub(super) const DUE_OF_MESSAGE: &str = "
+    SELECT id, address, attempts FROM recipient INDEXED BY recipient_message
+    WHERE message = ?1 AND destination = ?2 AND due_at <= ?3
+    ORDER BY id LIMIT ?4";
+
+const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1";
+
+const JOB: &str = "
+    SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
+        skip_verification_from, accepted_at
+    FROM message WHERE id = ?1";
+
+pub(super) const NEXT_DUE: &str =
+    "SELECT due_at FROM destination INDEXED BY destination_due WHERE due_at > ?1 ORDER BY due_at LIMIT 1";
+
+const RECIPIENT: &str = "
+    SELECT r.message, r.destination, r.address, r.state, r.next_attempt_at, m.domain
+    FROM recipient r JOIN message m ON m.id = r.message WHERE r.id = ?1";
+
+const FINISH: &str =
+    "UPDATE recipient SET state = ?2, due_at = NULL, leased = 0, attempts = attempts + 1 WHERE id = ?1";
+const DEFER: &str = "
+    UPDATE recipient SET next_attempt_at = ?2, due_at = ?2, leased = 0, attempts = attempts + 1 WHERE id = ?1";
+const RELEASE: &str = "UPDATE recipient SET due_at = next_attempt_at, leased = 0 WHERE id = ?1";
+const ONE_LESS_UNFINISHED: &str = "UPDATE message SET unfinished = unfinished - 1 WHERE id = ?1";
+
+const RELEASE_ALL: &str = "UPDATE recipient SET due_at = next_attempt_at, leased = 0 WHERE leased = 1";
+
+const DUE_NO_LATER_THAN: &str = "
+    INSERT INTO destination (name, due_at) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET due_at = excluded.due_at WHERE excluded.due_at < due_at";
+pub(super) const FIRST_DUE_OF_DESTINATION: &str = "
+    SELECT due_at FROM recipient INDEXED BY recipient_due
+    WHERE destination = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+const SET_DESTINATION: &str = "
+    INSERT INTO destination (name, due_at) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET due_at = excluded.due_at";
+const FORGET_DESTINATION: &str = "DELETE FROM destination WHERE name = ?1";
+const FORGET_DESTINATIONS: &str = "DELETE FROM destination";
+pub(super) const FIND_DESTINATIONS: &str = "
+    INSERT INTO destination (name, due_at)
+    SELECT destination, min(due_at) FROM recipient INDEXED BY recipient_due
+    WHERE due_at IS NOT NULL GROUP BY destination";
+
+const COUNT: &str = "SELECT count(*) FROM recipient INDEXED BY recipient_due WHERE due_at IS NOT NULL";
+
+impl Engine {
+    pub(crate) async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>, StoreError> {
+        if claim.lease_until <= claim.now {
+            return Err(StoreError::Invalid("a lease must end after it begins".to_owned()));
+        }
+        let ask = Ask {
+            now: claim.now,
+            lease_until: claim.lease_until,
+            limit: claim.limit,
+            per_destination: claim.per_destination,
+            busy: to_json(&claim.busy)?,
+        };
+        self.writer.run(0, move |writing| ask.jobs(writing)).await
+    }
+
+    pub(crate) async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.readers
+            .run(move |connection| {
+                let mut select = connection.prepare_cached(NEXT_DUE)?;
+                let due = select.query_row([now.as_micros()], |row| row.get(0)).optional()?;
+                Ok(due.map(Timestamp::from_micros))
+            })
+            .await
+    }
+
+    pub(crate) async fn record(&self, now: Timestamp, outcomes: Vec<RecipientOutcome>) -> Result<(), StoreError> {
+        let octets = OCTETS_PER_OUTCOME * outcomes.len();
+        self.writer.run(octets, move |writing| record_all(writing, now, &outcomes)).await
+    }
+
+    pub(crate) async fn release_leases(&self) -> Result<u64, StoreError> {
+        self.writer.run(0, release_all).await
+    }
+
+    pub(crate) async fn queued(&self) -> Result<u64, StoreError> {
+        let count =
+            |connection: &rusqlite::Connection| Ok(connection.query_row(COUNT, [], |row| row.get::<_, i64>(0))?);
+        self.readers.run(count).await.map(i64::unsigned_abs)
+    }
+}
+
+/// A claim in the form in which the writer can keep it.
+struct Ask {
+    now: Timestamp,
+    lease_until: Timestamp,
+    limit: usize,
+    per_destination: usize,
+    busy: String,
+}
+
+impl Ask {
+    /// In rounds: a job for each due destination, then a second one for each, and so on. So no destination, however
+    /// much it has waiting, keeps another one from its turn.
+    fn jobs(&self, writing: &Writing<'_>) -> Result<Vec<Job>, StoreError> {
+        let destinations = self.destinations(writing)?;
+        let mut open: Vec<&Domain> = destinations.iter().collect();
+        let mut jobs = Vec::new();
+        for _ in 0..self.per_destination {
+            let mut with_more = Vec::new();
+            for destination in open {
+                if jobs.len() == self.limit {
+                    break;
+                }
+                if let Some(job) = self.job(writing, destination)? {
+                    jobs.push(job);
+                    with_more.push(destination);
+                }
+            }
+            open = with_more;
+        }
+        for destination in &destinations {
+            refresh(writing, destination.as_str())?;
+        }
+        Ok(jobs)
+    }
+
+    fn destinations(&self, writing: &Writing<'_>) -> Result<Vec<Domain>, StoreError> {
+        let mut select = writing.connection.prepare_cached(DUE_DESTINATIONS)?;
+        let mut rows = select.query(params![self.now.as_micros(), self.busy, number(self.limit as u64)])?;
+        let mut names = Vec::new();
+        while let Some(row) = rows.next()? {
+            names.push(parsed(row, "name")?);
+        }
+        Ok(names)
+    }
+
+    fn job(&self, writing: &Writing<'_>, destination: &Domain) -> Result<Option<Job>, StoreError> {
+        let mut select = writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
+        let oldest =
+            select.query_row(params![destination.as_str(), self.now.as_micros()], |row| row.get(0)).optional()?;
+        let Some(message) = oldest.map(MessageId) else { return Ok(None) };
+        let recipients = self.lease(writing, message, destination)?;
+        let mut select = writing.connection.prepare_cached(JOB)?;
+        let mut rows = select.query([message.0])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some(Job {
+            message,
+            domain: parsed(row, "domain")?,
+            destination: destination.clone(),
+            return_path: get(row, "return_path")?,
+            message_id: get(row, "message_id")?,
+            tls: resolved(row)?,
+            size: get::<i64>(row, "size")?.unsigned_abs(),
+            recipients,
+            accepted_at: time(row, "accepted_at")?,
+        }))
+    }
+
+    fn lease(
+        &self,
+        writing: &Writing<'_>,
+        message: MessageId,
+        destination: &Domain,
+    ) -> Result<Vec<ClaimedRecipient>, StoreError> {
+        let mut select = writing.connection.prepare_cached(DUE_OF_MESSAGE)?;
+        let most = number(RECIPIENTS_PER_JOB as u64);
+        let mut rows = select.query(params![message.0, destination.as_str(), self.now.as_micros(), most])?;
+        let mut recipients = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id = RecipientId(get(row, "id")?);
+            recipients.push(ClaimedRecipient { id, address: parsed(row, "address")?, attempts: get(row, "attempts")? });
+        }
+        drop(rows);
+        let mut lease = writing.connection.prepare_cached(LEASE)?;
+        for recipient in &recipients {
+            lease.execute(params![recipient.id.0, self.lease_until.as_micros()])?;
+        }
+        Ok(recipients)
+    }
+}
+
+fn record_all(writing: &Writing<'_>, now: Timestamp, outcomes: &[RecipientOutcome]) -> Result<(), StoreError> {
+    let mut destinations = BTreeSet::new();
+    for outcome in outcomes {
+        destinations.extend(record_one(writing, now, outcome)?);
+    }
+    for destination in destinations {
+        refresh(writing, &destination)?;
+    }
+    Ok(())
+}
+
+/// Writes one outcome and returns the destination that it belongs to.
+fn record_one(writing: &Writing<'_>, now: Timestamp, outcome: &RecipientOutcome) -> Result<Option<String>, StoreError> {
+    let connection = writing.connection;
+    let id = outcome.recipient.0;
+    let mut select = connection.prepare_cached(RECIPIENT)?;
+    let mut rows = select.query([id])?;
+    let Some(row) = rows.next()? else {
+        tracing::warn!(recipient = id, "an outcome for a recipient that is not there");
+        return Ok(None);
+    };
+    if get::<String>(row, "state")? != "queued" {
+        tracing::warn!(recipient = id, "a late outcome for a recipient that is finished");
+        return Ok(None);
+    }
+    let message = MessageId(get(row, "message")?);
+    match outcome.state {
+        NewState::Delivered | NewState::Failed => {
+            let state = if outcome.state == NewState::Delivered { "delivered" } else { "failed" };
+            connection.prepare_cached(FINISH)?.execute(params![id, state])?;
+            connection.prepare_cached(ONE_LESS_UNFINISHED)?.execute([message.0])?;
+        }
+        NewState::Deferred { until } => {
+            connection.prepare_cached(DEFER)?.execute(params![id, until.as_micros()])?;
+        }
+        NewState::Released => {
+            connection.prepare_cached(RELEASE)?.execute([id])?;
+        }
+    }
+    let (domain, address): (String, String) = (get(row, "domain")?, get(row, "address")?);
+    for new in &outcome.events {
+        event::insert(writing, now, message, &domain, &address, new)?;
+    }
+    Ok(Some(get(row, "destination")?))
+}
+
+/// Frees what is leased, and writes the lines of all destinations anew: a destination without a line would never be
+/// claimed again, and this runs at each start.
+fn release_all(writing: &Writing<'_>) -> Result<u64, StoreError> {
+    let released = writing.connection.prepare_cached(RELEASE_ALL)?.execute([])?;
+    writing.connection.prepare_cached(FORGET_DESTINATIONS)?.execute([])?;
+    writing.connection.prepare_cached(FIND_DESTINATIONS)?.execute([])?;
+    Ok(released as u64)
+}
+
+/// Something of this destination becomes due at `due`.
+pub(super) fn due_no_later_than(writing: &Writing<'_>, destination: &str, due: Timestamp) -> Result<(), StoreError> {
+    writing.connection.prepare_cached(DUE_NO_LATER_THAN)?.execute(params![destination, due.as_micros()])?;
+    Ok(())
+}
+
+/// Brings the line of a destination up to date with its recipients.
+fn refresh(writing: &Writing<'_>, destination: &str) -> Result<(), StoreError> {
+    let connection = writing.connection;
+    let first: Option<i64> =
+        connection.prepare_cached(FIRST_DUE_OF_DESTINATION)?.query_row([destination], |row| row.get(0)).optional()?;
+    match first {
+        Some(due) => connection.prepare_cached(SET_DESTINATION)?.execute(params![destination, due])?,
+        None => connection.prepare_cached(FORGET_DESTINATION)?.execute([destination])?,
+    };
+    Ok(())
+}

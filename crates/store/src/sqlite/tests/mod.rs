@@ -1,0 +1,180 @@
+//! The engine on real files.
+
+mod accept;
+mod disaster;
+mod door;
+mod events;
+mod filters;
+mod plans;
+mod purge;
+mod queue;
+mod settings;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use policy::tls::{TlsSettings, resolve};
+use smtp::{Address, Domain};
+
+use crate::{
+    AttachmentSummary, AttemptRecord, Claim, ConnectionRecord, Direction, Event, EventKind, EventQuery, FailureReason,
+    Filter, Job, Location, Method, NewEvent, NewMessage, NewState, RecipientOutcome, Role, Severity, Store, Timestamp,
+};
+
+/// A directory of its own for each test, gone at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Directory {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("waxwing-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        Directory(std::env::temp_dir().join(name))
+    }
+
+    fn location(&self) -> Location {
+        Location::sqlite(&self.0)
+    }
+
+    async fn server(&self) -> Store {
+        Store::open(&self.location(), Role::Server).await.unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn domain(text: &str) -> Domain {
+    text.parse().unwrap()
+}
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap()
+}
+
+fn message(recipients: &[&str]) -> NewMessage {
+    NewMessage {
+        domain: domain("sender.example"),
+        message_id: "20261123.1@sender.example".to_owned(),
+        return_path: "bounce@sender.example".to_owned(),
+        header_from: "Ann <ann@sender.example>".to_owned(),
+        header_to: recipients.join(", "),
+        subject: "Grüße".to_owned(),
+        size: 30,
+        wire: Bytes::from_static(b"Subject: x\r\n\r\n..dot\r\n"),
+        attachments: vec![AttachmentSummary {
+            filename: "Plan.pdf".to_owned(),
+            content_type: "application/pdf".to_owned(),
+            size: 12,
+        }],
+        tags: vec!["Welcome".to_owned(), "bulk_email".to_owned()],
+        user_variables: [("z".to_owned(), 1.into()), ("a".to_owned(), "2".into())].into_iter().collect(),
+        tls: resolve(TlsSettings { require_tls: Some(true), ..Default::default() }, TlsSettings::default()),
+        method: Method::Http,
+        test_mode: false,
+        deliver_at: None,
+        recipients: recipients.iter().map(|text| address(text)).collect(),
+        api_key_id: Some(7),
+        originating_ip: Some("2001:db8::1".parse().unwrap()),
+    }
+}
+
+/// A time at which everything accepted until now is due.
+fn soon() -> Timestamp {
+    Timestamp::now() + Duration::from_secs(1)
+}
+
+const LEASE: Duration = Duration::from_secs(600);
+
+async fn claim_at(store: &Store, now: Timestamp, limit: usize, busy: &[Domain]) -> Vec<Job> {
+    let claim = Claim { now, lease_until: now + LEASE, limit, per_destination: limit, busy };
+    store.claim(claim).await.unwrap()
+}
+
+async fn claim(store: &Store, limit: usize) -> Vec<Job> {
+    claim_at(store, soon(), limit, &[]).await
+}
+
+/// The lines of the destinations say what their recipients say.
+async fn check_destinations(store: &Store) {
+    let differences = store.engine().readers.run(|connection| {
+        let sql = "WITH true_lines AS (SELECT destination AS name, min(due_at) AS due_at FROM recipient
+                WHERE due_at IS NOT NULL GROUP BY destination)
+            SELECT count(*) FROM (SELECT * FROM (SELECT * FROM true_lines EXCEPT SELECT * FROM destination)
+                UNION ALL SELECT * FROM (SELECT * FROM destination EXCEPT SELECT * FROM true_lines))";
+        Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+    });
+    assert_eq!(differences.await.unwrap(), 0);
+}
+
+fn addresses(jobs: &[Job]) -> Vec<String> {
+    let mut all: Vec<String> = jobs.iter().flat_map(|job| &job.recipients).map(|r| r.address.to_string()).collect();
+    all.sort_unstable();
+    all
+}
+
+fn attempt() -> AttemptRecord {
+    AttemptRecord {
+        attempt_no: 3,
+        code: 250,
+        enhanced_code: Some("2.0.0".parse().unwrap()),
+        message: "2.0.0 OK".to_owned(),
+        description: "fine".to_owned(),
+        session: Duration::from_millis(437),
+        retry_after: Some(Duration::from_secs(600)),
+        utf8: true,
+        connection: Some(ConnectionRecord {
+            mx_host: "mx1.example.com".to_owned(),
+            tls: true,
+            certificate_verified: false,
+            sending_ip: Some("192.0.2.7".parse().unwrap()),
+        }),
+        details: serde_json::json!({"version": "TLSv1.3", "steps": [1, 2]}),
+        last_code: Some(451),
+        last_message: Some("later".to_owned()),
+    }
+}
+
+fn delivered() -> NewEvent {
+    NewEvent { kind: EventKind::Delivered, severity: None, reason: None, attempt: Some(attempt()) }
+}
+
+fn failed(severity: Severity) -> NewEvent {
+    let attempt = AttemptRecord { code: 451, connection: None, ..attempt() };
+    NewEvent {
+        kind: EventKind::Failed,
+        severity: Some(severity),
+        reason: Some(FailureReason::Generic),
+        attempt: Some(attempt),
+    }
+}
+
+/// The same outcome for every recipient of these jobs.
+fn outcomes(jobs: &[Job], state: NewState, events: &[NewEvent]) -> Vec<RecipientOutcome> {
+    let outcome = |id| RecipientOutcome { recipient: id, state, events: events.to_vec() };
+    jobs.iter().flat_map(|job| &job.recipients).map(|recipient| outcome(recipient.id)).collect()
+}
+
+fn query(filter: Filter) -> EventQuery {
+    EventQuery {
+        domain: domain("sender.example"),
+        begin: None,
+        end: None,
+        direction: Direction::Ascending,
+        after: None,
+        limit: 10_000,
+        filter,
+    }
+}
+
+async fn all_events(store: &Store) -> Vec<Event> {
+    store.events(query(Filter::All)).await.unwrap()
+}
+
+fn kinds(events: &[Event]) -> Vec<EventKind> {
+    events.iter().map(|event| event.kind).collect()
+}

@@ -1,0 +1,90 @@
+//! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
+//! never by sorting.
+
+use super::super::{event, purge, queue};
+use super::*;
+use crate::{Cursor, Field};
+
+async fn plan(store: &Store, sql: String) -> String {
+    store
+        .engine()
+        .readers
+        .run(move |connection| {
+            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            // Nothing is bound: the plan does not depend on it.
+            let mut rows = explain.raw_query();
+            let mut lines: Vec<String> = Vec::new();
+            while let Some(row) = rows.next()? {
+                lines.push(row.get(3)?);
+            }
+            Ok(lines.join("\n"))
+        })
+        .await
+        .unwrap()
+}
+
+/// Going through a list that the caller gave is no going through a table. At a start the queue's index is gone through
+/// once, and that index holds the queue alone.
+fn scans(plan: &str) -> Vec<&str> {
+    plan.lines()
+        .filter(|line| {
+            line.contains("SCAN") && !line.contains("json_each") && !line.contains("COVERING INDEX recipient_due")
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_queue_is_never_searched_whole() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    for (sql, index) in [
+        (queue::OLDEST_OF_DESTINATION, "recipient_due (destination=? AND due_at<?)"),
+        (queue::DUE_OF_MESSAGE, "recipient_message (message=? AND destination=?)"),
+        (queue::FIRST_DUE_OF_DESTINATION, "recipient_due (destination=?"),
+        (queue::DUE_DESTINATIONS, "destination_due (due_at<?)"),
+        (queue::FIND_DESTINATIONS, "SCAN recipient USING COVERING INDEX recipient_due"),
+        (queue::NEXT_DUE, "destination_due (due_at>?)"),
+        (purge::OLD_WIRES, "message_wire_age (accepted_at<?)"),
+        (purge::OLD_EVENTS, "PRIMARY KEY (rowid<?)"),
+        (purge::OLD_MESSAGES, "message_age (accepted_at<?)"),
+    ] {
+        let plan = plan(&store, sql.to_owned()).await;
+        assert!(plan.contains(index), "{sql}\n{plan}");
+        assert!(scans(&plan).is_empty() && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_read_along_an_index() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    let now = Some(Timestamp::now());
+    let is = |field, text: &str| Filter::Is(field, text.to_owned());
+    for (filter, index) in [
+        (Filter::All, "event_domain (domain=? AND rowid>? AND rowid<?)"),
+        (Filter::Contains(Field::Subject, "x".to_owned()), "event_domain (domain=? AND rowid>? AND rowid<?)"),
+        (is(Field::Tag, "x"), "event_domain (domain=? AND rowid>? AND rowid<?)"),
+        (
+            Filter::And(vec![is(Field::Event, "failed"), is(Field::Recipient, "a@example.com")]),
+            "event_recipient (domain=? AND recipient=? AND rowid>? AND rowid<?)",
+        ),
+        (is(Field::MessageId, "x@example.com"), "event_message (message=?"),
+        (is(Field::MessageId, "x@example.com"), "message_message_id (message_id=?)"),
+    ] {
+        for direction in [Direction::Ascending, Direction::Descending] {
+            let query = EventQuery { begin: now, end: now, direction, ..query(filter.clone()) };
+            let (sql, _) = event::statement(&query);
+            let plan = plan(&store, sql).await;
+            assert!(plan.contains(index), "{plan}");
+            assert!(scans(&plan).is_empty(), "{plan}");
+            // The few events of one message may be sorted.
+            assert!(
+                index.starts_with("event_message") || index.starts_with("message") || !plan.contains("TEMP"),
+                "{plan}"
+            );
+        }
+    }
+    let paged = EventQuery { after: Some(Cursor::at(Timestamp::now())), ..query(Filter::All) };
+    let plan = plan(&store, event::statement(&paged).0).await;
+    assert!(plan.contains("event_domain (domain=? AND rowid>?)"), "{plan}");
+}

@@ -1,0 +1,273 @@
+//! Group commit: one thread takes every operation that waits, does all of them in one transaction, and answers them
+//! after one sync of the disk.
+//!
+//! Each operation has its own savepoint, so that one that fails takes nothing of the others with it. Nobody is
+//! answered before the commit.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use tokio::sync::{mpsc, oneshot};
+
+use super::open::Identity;
+use super::{OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
+use crate::{Stats, StoreError, Timestamp};
+
+/// The way to the thread that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    sender: Mutex<Option<mpsc::Sender<Box<dyn Operation>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    operations: AtomicU64,
+    commits: AtomicU64,
+    failed_commits: AtomicU64,
+}
+
+impl Writer {
+    /// Starts the thread. `lock` is held until the thread has ended.
+    pub(super) fn start(connection: Connection, path: PathBuf, lock: Option<File>) -> io::Result<Writer> {
+        let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
+        let counters = Arc::new(Counters::default());
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        let files = [Identity::of(path)?, Identity::of(log)?];
+        let committer = Committer { connection, files, counters: counters.clone() };
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+            committer.run(receiver);
+            drop(lock);
+        })?;
+        Ok(Writer { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), counters })
+    }
+
+    /// Has `work` done in a transaction and returns its result when that is on disk. `octets` is about how much it
+    /// writes. `work` may be called again when the transaction it was part of failed.
+    pub(super) async fn run<T, F>(&self, octets: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let closed = || StoreError::Unavailable("it was closed".to_owned());
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending { octets, work, outcome: None, reply };
+        sender.send(Box::new(pending)).await.map_err(|_| closed())?;
+        drop(sender);
+        answer.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
+    }
+
+    /// Takes no more operations, and returns when those that wait are done.
+    pub(super) async fn close(&self) {
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!("the store's writer did not end in order");
+            }
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            operations: self.counters.operations.load(Ordering::Relaxed),
+            commits: self.counters.commits.load(Ordering::Relaxed),
+            failed_commits: self.counters.failed_commits.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A transaction under way, as an operation sees it.
+pub(super) struct Writing<'a> {
+    pub(super) connection: &'a Connection,
+    last_event: Cell<Option<i64>>,
+}
+
+impl Writing<'_> {
+    /// The time of the next event: `now`, or a microsecond after the last one where the clock has not moved on.
+    ///
+    /// There is one writer and its commits have an order, so a reader that has seen an event has seen every earlier
+    /// one; no event ever appears behind a reader's back.
+    pub(super) fn event_time(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let last = match self.last_event.get() {
+            Some(last) => last,
+            None => self
+                .connection
+                .prepare_cached("SELECT max(at) FROM event")?
+                .query_row([], |row| row.get::<_, Option<i64>>(0))?
+                .unwrap_or(i64::MIN),
+        };
+        let time = now.as_micros().max(last.saturating_add(1));
+        self.last_event.set(Some(time));
+        Ok(Timestamp::from_micros(time))
+    }
+}
+
+/// Something to be done in a transaction, and somebody who waits for it.
+trait Operation: Send {
+    fn octets(&self) -> usize;
+    /// Does it and keeps the result; says whether it went well.
+    fn perform(&mut self, writing: &Writing<'_>) -> bool;
+    /// It is not done, for this reason.
+    fn refuse(&mut self, reason: StoreError);
+    /// Tells whoever waits.
+    fn answer(self: Box<Self>);
+}
+
+struct Pending<T, F> {
+    octets: usize,
+    work: F,
+    outcome: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Operation for Pending<T, F>
+where
+    T: Send,
+    F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send,
+{
+    fn octets(&self) -> usize {
+        self.octets
+    }
+
+    fn perform(&mut self, writing: &Writing<'_>) -> bool {
+        // A defect in one operation must not end the thread that all others need.
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(writing)))
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("the operation panicked".to_owned())));
+        let well = outcome.is_ok();
+        self.outcome = Some(outcome);
+        well
+    }
+
+    fn refuse(&mut self, reason: StoreError) {
+        self.outcome = Some(Err(reason));
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            // Whoever asked may have gone away.
+            let _ = self.reply.send(outcome);
+        }
+    }
+}
+
+/// Why a transaction was not committed.
+enum Failure {
+    /// No room. A smaller transaction may still fit.
+    Full(StoreError),
+    /// Anything else.
+    Other(StoreError),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Failure {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Failure::Full(error.into()),
+            _ => Failure::Other(error.into()),
+        }
+    }
+}
+
+/// The thread's own part.
+struct Committer {
+    connection: Connection,
+    files: [Identity; 2],
+    counters: Arc<Counters>,
+}
+
+impl Committer {
+    fn run(self, mut receiver: mpsc::Receiver<Box<dyn Operation>>) {
+        while let Some(first) = receiver.blocking_recv() {
+            let mut batch = vec![first];
+            let mut octets = batch[0].octets();
+            while batch.len() < OPERATIONS_PER_COMMIT && octets < OCTETS_PER_COMMIT {
+                let Ok(next) = receiver.try_recv() else { break };
+                octets = octets.saturating_add(next.octets());
+                batch.push(next);
+            }
+            self.commit_all(&mut batch);
+            self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            batch.into_iter().for_each(Operation::answer);
+        }
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = folded {
+            tracing::debug!(%error, "the log of changes stays for the next start");
+        }
+    }
+
+    /// Commits the batch, or refuses it. Where there is no room for all of it, each operation gets its own chance:
+    /// the outcome of a delivery is small and must not be lost because somebody's large message does not fit.
+    fn commit_all(&self, batch: &mut [Box<dyn Operation>]) {
+        match self.commit(batch) {
+            Ok(()) => {}
+            Err(Failure::Full(_)) if batch.len() > 1 => {
+                for operation in batch.iter_mut() {
+                    if let Err(Failure::Full(reason) | Failure::Other(reason)) =
+                        self.commit(std::slice::from_mut(operation))
+                    {
+                        operation.refuse(reason);
+                    }
+                }
+            }
+            Err(Failure::Full(reason) | Failure::Other(reason)) => {
+                batch.iter_mut().for_each(|operation| operation.refuse(reason.clone()));
+            }
+        }
+    }
+
+    fn commit(&self, batch: &mut [Box<dyn Operation>]) -> Result<(), Failure> {
+        let done = self.transaction(batch);
+        if let Err(Failure::Full(reason) | Failure::Other(reason)) = &done {
+            self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(%reason, operations = batch.len(), "the store could not commit");
+            // Some errors end the transaction by themselves, some leave it open.
+            if !self.connection.is_autocommit()
+                && let Err(error) = self.connection.execute_batch("ROLLBACK")
+            {
+                tracing::error!(%error, "the store could not roll back");
+            }
+        }
+        done
+    }
+
+    fn transaction(&self, batch: &mut [Box<dyn Operation>]) -> Result<(), Failure> {
+        // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
+        self.execute("BEGIN IMMEDIATE")?;
+        let writing = Writing { connection: &self.connection, last_event: Cell::new(None) };
+        for operation in batch {
+            self.execute("SAVEPOINT operation")?;
+            let well = operation.perform(&writing);
+            if self.connection.is_autocommit() {
+                // The error was one of those that end the whole transaction; what came before is undone with it.
+                return Err(Failure::Full(StoreError::Unavailable("the transaction was lost".to_owned())));
+            }
+            if !well {
+                self.execute("ROLLBACK TO operation")?;
+            }
+            self.execute("RELEASE operation")?;
+        }
+        self.check_files()?;
+        self.execute("COMMIT")?;
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.check_files()
+    }
+
+    /// A file that was deleted or replaced still takes writes, and nobody will ever find them.
+    fn check_files(&self) -> Result<(), Failure> {
+        self.files.iter().try_for_each(Identity::check).map_err(Failure::Other)
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), rusqlite::Error> {
+        self.connection.prepare_cached(sql)?.query_row([], |_| Ok(())).optional().map(|_| ())
+    }
+}

@@ -1,0 +1,183 @@
+//! The door: every operation, in the order of a message's life.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use policy::tls::TlsSettings;
+use smtp::Domain;
+
+use crate::sqlite::Engine;
+use crate::{
+    ApiKey, Claim, DomainQuery, Event, EventQuery, Job, KeyHash, Location, MessageId, MessageKey, NewDomain, NewKey,
+    NewMessage, RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
+};
+
+/// What is kept. Clones share the same store.
+///
+/// An operation that was begun is carried out even when nobody waits for its answer any more.
+#[derive(Debug, Clone)]
+pub struct Store {
+    engine: Arc<Engine>,
+}
+
+/// What is old enough to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purge {
+    /// Events before this go, and messages accepted before it that have no event left. What is still to be delivered
+    /// keeps its events.
+    pub events_before: Timestamp,
+    /// The content of messages accepted before this goes, when all their recipients are delivered or failed.
+    pub wire_before: Timestamp,
+}
+
+/// What went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Contents of messages.
+    pub wires: u64,
+    /// Events.
+    pub events: u64,
+    /// Messages with all that was left of them.
+    pub messages: u64,
+}
+
+/// What the writer did since the store was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Operations carried out, whatever their outcome.
+    pub operations: u64,
+    /// Transactions committed; each is one sync of the disk.
+    pub commits: u64,
+    /// Transactions that could not be committed.
+    pub failed_commits: u64,
+}
+
+impl Store {
+    /// Opens the store, and makes it when there is none.
+    ///
+    /// A [`Role::Server`] gets it alone among servers, and frees what a dead one had leased.
+    pub async fn open(location: &Location, role: Role) -> Result<Store, StoreError> {
+        Ok(Store { engine: Arc::new(Engine::open(location, role).await?) })
+    }
+
+    /// Finishes what was begun and closes. Every later operation is refused with [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.engine.close().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What the writer did so far.
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Keeps a message, queues its recipients and writes an `accepted` event for each.
+    ///
+    /// `Ok` means that all of it is on disk. In test mode nothing is queued: each recipient is delivered at once, and
+    /// an event with code 650 says so.
+    pub async fn accept(&self, message: NewMessage) -> Result<MessageKey, StoreError> {
+        self.engine.accept(message).await
+    }
+
+    /// Leases what is due: destinations that have waited longest first, and of each its oldest recipients, one job
+    /// for each message.
+    pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>, StoreError> {
+        self.engine.claim(claim).await
+    }
+
+    /// The first time after `now` at which something becomes due or a lease ends.
+    ///
+    /// What is due at `now` is not counted: it belongs to destinations that were busy. Asked with the `now` of a
+    /// claim that came back with fewer jobs than its limit, it tells until when one can sleep.
+    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.engine.next_due(now).await
+    }
+
+    /// The content of a message in the form of DATA; `None` when it was purged.
+    pub async fn wire(&self, message: MessageId) -> Result<Option<Bytes>, StoreError> {
+        self.engine.wire(message).await
+    }
+
+    /// Writes what became of recipients, and the events that tell it, all or nothing. Their leases end.
+    ///
+    /// A recipient that is delivered or failed stays so: a late outcome for it, from somebody whose lease had ended,
+    /// is left out with its events.
+    pub async fn record(&self, now: Timestamp, outcomes: Vec<RecipientOutcome>) -> Result<(), StoreError> {
+        self.engine.record(now, outcomes).await
+    }
+
+    /// Frees whatever is leased, and says how many recipients that were.
+    pub async fn release_leases(&self) -> Result<u64, StoreError> {
+        self.engine.release_leases().await
+    }
+
+    /// How many recipients wait to be delivered.
+    pub async fn queued(&self) -> Result<u64, StoreError> {
+        self.engine.queued().await
+    }
+
+    /// A page of events.
+    pub async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
+        self.engine.events(query).await
+    }
+
+    /// Makes a sending domain; [`StoreError::Conflict`] when there is one of that name.
+    pub async fn create_domain(&self, domain: NewDomain) -> Result<SendingDomain, StoreError> {
+        self.engine.create_domain(domain).await
+    }
+
+    /// The sending domain of that name.
+    pub async fn domain(&self, name: &Domain) -> Result<Option<SendingDomain>, StoreError> {
+        self.engine.domain(name).await
+    }
+
+    /// How many domains match, and the page of them that was asked for.
+    pub async fn list_domains(&self, query: DomainQuery) -> Result<(u64, Vec<SendingDomain>), StoreError> {
+        self.engine.list_domains(query).await
+    }
+
+    /// Sets what `tls` states and leaves what it does not; `None` when there is no such domain.
+    pub async fn update_domain(&self, name: &Domain, tls: TlsSettings) -> Result<Option<SendingDomain>, StoreError> {
+        self.engine.update_domain(name, tls).await
+    }
+
+    /// Deletes a sending domain and says whether there was one. Its queued mail is still delivered, and its events
+    /// stay: what was accepted is delivered or reported failed.
+    pub async fn delete_domain(&self, name: &Domain) -> Result<bool, StoreError> {
+        self.engine.delete_domain(name).await
+    }
+
+    /// Makes an API key; [`StoreError::Conflict`] when there is one with that hash.
+    pub async fn create_key(&self, key: NewKey) -> Result<ApiKey, StoreError> {
+        self.engine.create_key(key).await
+    }
+
+    /// The API key with that hash.
+    pub async fn find_key(&self, hash: &KeyHash) -> Result<Option<ApiKey>, StoreError> {
+        self.engine.find_key(hash).await
+    }
+
+    /// All API keys, oldest first.
+    pub async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.engine.list_keys().await
+    }
+
+    /// Deletes an API key and says whether there was one.
+    pub async fn delete_key(&self, id: i64) -> Result<bool, StoreError> {
+        self.engine.delete_key(id).await
+    }
+
+    /// Whether there is any API key.
+    pub async fn has_keys(&self) -> Result<bool, StoreError> {
+        self.engine.has_keys().await
+    }
+
+    /// Deletes what is old enough, in small transactions, so that other operations go on between them.
+    pub async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
+        self.engine.purge(purge).await
+    }
+}
