@@ -64,8 +64,8 @@ impl Server {
         let listener = listen(config.http_listen).await?;
         let http_addr =
             listener.local_addr().map_err(|source| StartError::Listen { address: config.http_listen, source })?;
-        let store = Store::open(&config.store, Role::Server).await?;
         let client = queue::client_of(&config)?;
+        let store = Store::open(&config.store, Role::Server).await?;
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
 

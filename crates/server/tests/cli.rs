@@ -43,6 +43,36 @@ fn a_wrong_configuration_ends_every_command_with_2() {
 }
 
 #[test]
+fn roots_that_are_none_are_a_wrong_configuration() {
+    let place = Place::new();
+    place.file("roots.pem", "no certificate\n");
+    let file = place.file("waxwing.toml", "http_listen = \"127.0.0.1:0\"\ntrust_roots = \"roots.pem\"\n");
+    for arguments in [&["serve"][..], &["check", "example.com"]] {
+        let output = place.run(&[arguments, &["--config", file.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("waxwing.toml:2:1: trust_roots: ") && told.contains("roots.pem"), "{told}");
+    }
+    assert!(!place.directory.join("data").exists(), "nothing was touched");
+}
+
+#[test]
+fn check_tells_a_finding_and_demo_takes_no_configuration() {
+    let place = Place::new();
+    // Nobody answers at this resolver: that is a finding about the destination.
+    let mut command = place.command(&["check", "example.test", "--json"]);
+    let output = command.env("WAXWING_RESOLVER", "127.0.0.1:9").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["domain"], found["settings"].as_array().unwrap().len()), (&"example.test".into(), 4));
+
+    let output = place.run(&["demo", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let events: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(events.as_array().unwrap().len() >= 32, "the four settings at eight receivers");
+}
+
+#[test]
 fn config_shows_what_is_in_force() {
     let place = Place::new();
     let file = place.file("waxwing.toml", "smtp_port = 2525\n");

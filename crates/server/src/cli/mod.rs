@@ -9,9 +9,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use smtp::Domain;
 use store::{Role, Store, StoreError, Timestamp};
 
-use crate::config::{self, ConfigError, Loaded};
+use crate::config::{self, ConfigError, Loaded, Origin};
+use crate::queue::ClientError;
+use crate::{check, demo};
 
 /// What a program's end says to who called it.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.";
@@ -43,6 +46,20 @@ enum Command {
     /// API keys. Works while the server runs.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Look at a recipient domain and say what each of the four TLS settings would do there.
+    Check {
+        /// Whose mail hosts are asked. They are told EHLO, STARTTLS and QUIT, and nothing else.
+        domain: Domain,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the four TLS settings at work, against receivers of every kind, on loopback only. Takes seconds.
+    Demo {
+        /// The events themselves, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Why a command did not do what it was asked to.
@@ -51,6 +68,9 @@ enum Failure {
     /// The configuration is wrong.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The configuration can be read and cannot be used, for the reason given.
+    #[error("{0}")]
+    Unusable(String),
     /// What was asked for could not be done.
     #[error("{0}")]
     Failed(String),
@@ -81,12 +101,12 @@ pub fn run() -> ExitCode {
     };
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Config(error)) => {
-            eprintln!("{error}");
+        Err(failure @ (Failure::Config(_) | Failure::Unusable(_))) => {
+            eprintln!("{failure}");
             ExitCode::from(2)
         }
-        Err(Failure::Failed(what)) => {
-            eprintln!("waxwing: {what}");
+        Err(failure @ Failure::Failed(_)) => {
+            eprintln!("waxwing: {failure}");
             ExitCode::FAILURE
         }
     }
@@ -95,11 +115,30 @@ pub fn run() -> ExitCode {
 fn execute(cli: Cli) -> Result<(), Failure> {
     let load = || config::load(cli.config.as_deref(), std::env::vars_os()).map_err(Failure::from);
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(load()?.config),
+        Command::Serve => serve::run(load()?),
         Command::Config { json } => show_config(&load()?, json),
         Command::Domain(command) => on_store(&load()?, async |store| domain::run(store, command).await),
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
+        Command::Check { domain, json } => check(&load()?, domain, json),
+        Command::Demo { json } => print(runtime()?.block_on(demo::run(json)).map_err(Failure::of)?),
     }
+}
+
+fn check(loaded: &Loaded, domain: Domain, json: bool) -> Result<(), Failure> {
+    let found = runtime()?.block_on(check::run(&loaded.config, domain)).map_err(|error| unusable(loaded, &error))?;
+    match json {
+        true => print(format_args!("{:#}\n", found.to_json())),
+        false => print(found),
+    }
+}
+
+/// Says where the setting stands that makes no client.
+fn unusable(loaded: &Loaded, error: &ClientError) -> Failure {
+    let ClientError::TrustRoots(_) = error;
+    Failure::Unusable(match loaded.origin("trust_roots") {
+        Some(Origin::Set(place)) => format!("{place}: {error}"),
+        _ => error.to_string(),
+    })
 }
 
 fn show_config(loaded: &Loaded, json: bool) -> Result<(), Failure> {

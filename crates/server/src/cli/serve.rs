@@ -4,23 +4,27 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, print, runtime};
-use crate::config::{Config, Secret};
-use crate::serve::{Server, log};
+use super::{Failure, print, runtime, unusable};
+use crate::config::{Loaded, Secret};
+use crate::serve::{Server, StartError, log};
 
-pub(super) fn run(config: Config) -> Result<(), Failure> {
-    log::init(&config);
+pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
+    log::init(&loaded.config);
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(loaded));
     // What still blocks a thread now had its time of grace.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(loaded: Loaded) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::of)?;
-    let base = config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
-    let mut server = Server::start(config).await.map_err(Failure::of)?;
+    let base = loaded.config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    let mut server = match Server::start(loaded.config.clone()).await {
+        Ok(server) => server,
+        Err(StartError::Client(error)) => return Err(unusable(&loaded, &error)),
+        Err(error) => return Err(Failure::of(error)),
+    };
     if let Some(key) = server.first_key() {
         let base = base.unwrap_or_else(|| format!("http://{}", reachable(server.http_addr())));
         if print(welcome(&server, &base, key).await).is_err() {
