@@ -88,7 +88,8 @@ fn message_object(kind: EventKind, message: &MessageSummary) -> Value {
     if kind == EventKind::Accepted {
         object["recipients"] = message.recipients.iter().map(ToString::to_string).collect::<Vec<_>>().into();
         if let Some(at) = message.deliver_at {
-            object["scheduled-for"] = to_epoch(at.as_micros()).into();
+            // Whole seconds: some clients read an integer here.
+            object["scheduled-for"] = at.as_micros().div_euclid(1_000_000).into();
         }
     }
     object

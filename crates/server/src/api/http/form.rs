@@ -304,6 +304,26 @@ mod tests {
         assert_eq!(error.message(), "too many parameters, max is 4096");
     }
 
+    #[tokio::test]
+    async fn what_is_too_large_is_refused_though_nobody_announced_it() {
+        let part = |size: usize| {
+            let head = "--b\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\n".to_owned();
+            head + &"x".repeat(size) + "\r\n"
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "multipart/form-data; boundary=b".parse().unwrap());
+        for (body, message) in [
+            (part(20 << 20).repeat(3) + "--b--", "request size exceeds 52.4MiB limit"),
+            (part((25 << 20) + 1) + "--b--", "message size exceeds 25MiB limit"),
+        ] {
+            let error = read_fields(&headers, Body::from(body)).await.unwrap_err();
+            assert_eq!(error, ApiError::too_large(message));
+        }
+        headers.insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
+        let error = read_fields(&headers, Body::from("a".repeat(53 << 20))).await.unwrap_err();
+        assert_eq!(error, ApiError::too_large("request size exceeds 52.4MiB limit"));
+    }
+
     #[test]
     fn values_must_be_text_where_text_is_wanted() {
         let binary = Field { name: "text".into(), content: Bytes::from_static(b"\xff"), file: None };

@@ -199,7 +199,8 @@ fn options_of_later_versions_are_taken_only_when_they_change_nothing() {
 
 #[test]
 fn switches_have_four_spellings_in_any_case() {
-    let fields: [(&str, fn(Options) -> Option<bool>); 3] = [
+    type Read = fn(Options) -> Option<bool>;
+    let fields: [(&str, Read); 3] = [
         ("o:require-tls", |options| options.tls.require_tls),
         ("o:skip-verification", |options| options.tls.skip_verification),
         ("o:testmode", |options| options.test_mode),
