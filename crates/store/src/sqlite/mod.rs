@@ -55,9 +55,13 @@ impl Engine {
             .await
             .map_err(|e| StoreError::Unavailable(e.to_string()))??;
         if role == Role::Server {
-            let freed = engine.release_leases().await?;
-            if freed > 0 {
-                tracing::info!(recipients = freed, "freed what the last server had leased");
+            match engine.release_leases().await {
+                Ok(0) => {}
+                Ok(freed) => tracing::info!(recipients = freed, "freed what the last server had leased"),
+                // A full disk must not keep a server from starting: it can still tell what happened, and goes on when
+                // there is room. The leases end by themselves.
+                Err(StoreError::Unavailable(reason)) => tracing::warn!(reason, "leases of the last server stay"),
+                Err(other) => return Err(other),
             }
         }
         Ok(engine)

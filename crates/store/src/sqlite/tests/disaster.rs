@@ -172,3 +172,37 @@ async fn a_database_that_is_gone_takes_no_mail() {
         store.accept(message(&["c@example.com"])).await.unwrap();
     }
 }
+
+/// Needs a small file system of its own, which only an operator can make:
+/// `mount -t tmpfs -o size=3m tmpfs /mnt/small`, then `WAXWING_STORE_TEST_SMALL_DISK=/mnt/small` and `--ignored`.
+#[tokio::test]
+#[ignore = "needs a small file system"]
+async fn a_file_system_without_room_refuses_and_keeps_what_it_has() {
+    let Some(disk) = std::env::var_os("WAXWING_STORE_TEST_SMALL_DISK").map(PathBuf::from) else { return };
+    let ballast = disk.join("ballast");
+    std::fs::write(&ballast, vec![1; 600_000]).unwrap();
+    let directory = Directory(disk.join("data"));
+    let store = directory.server().await;
+    let wire = Bytes::from(vec![b'x'; 50_000]);
+    let new = || NewMessage { wire: wire.clone(), ..message(&["a@example.com"]) };
+    let mut acknowledged = Vec::new();
+    let refused = loop {
+        match store.accept(new()).await {
+            Ok(key) => acknowledged.push(key),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    println!("{} messages, then: {refused}; {:?}", acknowledged.len(), store.stats());
+    for _ in 0..20 {
+        assert!(store.accept(new()).await.is_err());
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    acknowledged.push(store.accept(new()).await.unwrap());
+    store.close().await;
+
+    let store = directory.server().await;
+    let kept: Vec<_> = all_events(&store).await.iter().map(|event| event.message.key.clone()).collect();
+    assert_eq!(kept, acknowledged);
+    check_integrity(&store).await;
+}
