@@ -64,6 +64,9 @@ pub fn hosts(
         MxAnswer::NoRecords => return Ok(vec![MxHost { name: domain.clone(), preference: 0 }]),
         MxAnswer::NoSuchDomain => return Err(NoMailHost::NoSuchDomain),
     };
+    if records.is_empty() {
+        return Err(NoMailHost::NoUsableHost);
+    }
     let mut hosts: Vec<(u16, u64, Domain)> =
         records.into_iter().filter_map(|record| Some((record.preference, shuffle_key(), record.exchange?))).collect();
     if hosts.is_empty() {
