@@ -32,6 +32,12 @@ pub fn from_wire(wire: &[u8]) -> Vec<u8> {
     content
 }
 
+/// The size that SIZE speaks of: the octets of content in wire form less the doubled dots (RFC 1870 §3).
+pub fn size(wire: &[u8]) -> usize {
+    let doubled = wire.windows(2).filter(|pair| pair == b"\n.").count();
+    wire.len() - doubled - usize::from(wire.starts_with(b"."))
+}
+
 /// Whether the content has octets above 127 and so needs 8BITMIME (RFC 6152).
 pub fn is_eight_bit(content: &[u8]) -> bool {
     !content.is_ascii()
@@ -87,6 +93,8 @@ mod tests {
     fn from_wire_undoes_to_wire() {
         let content = b".a\r\n..b\r\nc.\r\n\r\n.\r\n";
         assert_eq!(from_wire(&to_wire(content)), content);
+        assert_eq!(size(&to_wire(content)), content.len());
+        assert_eq!(size(b""), 0);
     }
 
     #[test]
