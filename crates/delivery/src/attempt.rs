@@ -9,6 +9,7 @@ use policy::mx::{NoMailHost, Prohibited, may_reach};
 use policy::tls::{Effective, Minimum, Protection, Resolved, TlsPolicy, Verdict, decide, strengthen};
 use smtp::limits::ADDRESSES_PER_ATTEMPT;
 use smtp::{Address, Command, Domain, EnhancedCode, ReturnPath};
+use tokio::time::timeout_at;
 
 use crate::client::{Client, Credentials, Route, RouteHost, Target, is_our_own};
 use crate::connect::{NotOpened, open};
@@ -46,9 +47,10 @@ impl Client {
         let route = self.route_for(job.destination);
         let effective = strengthen(job.sender.policy, route.map_or(Minimum::None, |route| route.minimum));
         let mut attempt = Attempt::new(self, job, route, effective.policy);
-        match self.hosts(job.destination, route).await {
-            Ok(hosts) => attempt.walk(&hosts).await,
-            Err(NoHosts { problem, permanent }) => attempt.settle_all(&problem, permanent),
+        match timeout_at(attempt.deadline, self.hosts(job.destination, route)).await {
+            Ok(Ok(hosts)) => attempt.walk(&hosts).await,
+            Ok(Err(NoHosts { problem, permanent })) => attempt.settle_all(&problem, permanent),
+            Err(_) => {} // Out of time, as every recipient without an outcome is told.
         }
         attempt.into_report(started, effective)
     }
@@ -173,7 +175,8 @@ impl<'a> Attempt<'a> {
             if self.is_over() {
                 break;
             }
-            let (addresses, skipped) = self.client.addresses(host, self.route).await;
+            let looked_up = timeout_at(self.deadline, self.client.addresses(host, self.route)).await;
+            let Ok((addresses, skipped)) = looked_up else { break };
             for step in skipped {
                 self.note_problem(&problem_of_skipped(&step), None);
                 self.steps.push(step);
@@ -377,9 +380,18 @@ async fn authenticate(
     let patience = ready.session.timeouts.command;
     match ready.session.command(&Command::AuthPlain(&response), patience).await {
         Ok(reply) if reply.is_positive() => Ok(()),
-        Ok(reply) => Err(Problem::replied(Stage::Auth, &reply)),
+        Ok(reply) => Err(without_echo(Problem::replied(Stage::Auth, &reply), &response)),
         Err(error) => Err(Problem::no_reply(Stage::Auth, &error, &target.host.to_string(), target.ip())),
     }
+}
+
+/// Some hosts repeat the command that they refuse; what they say becomes an event that others than the operator read.
+fn without_echo(problem: Problem, secret: &str) -> Problem {
+    let start = secret.get(..8).unwrap_or(secret).to_ascii_lowercase();
+    if !problem.message.to_ascii_lowercase().contains(&start) {
+        return problem;
+    }
+    Problem { message: "(the host repeated the credentials; its words are left out)".to_owned(), ..problem }
 }
 
 fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool) -> ConnectionReport {

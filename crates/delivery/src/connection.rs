@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smtp::{Command, Reply, ReplyError, ReplyParser};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client::Timeouts;
 
@@ -24,6 +24,9 @@ pub enum NoReply {
     /// The network failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// A reply came before what it could answer was said: whose answer the next one is, nobody knows.
+    #[error("the host answered what it had not been asked")]
+    OutOfStep,
     /// What came is no reply.
     #[error("{0}")]
     NotSmtp(#[from] ReplyError),
@@ -87,12 +90,15 @@ impl<S: Stream> Connection<S> {
         .await
     }
 
-    /// Says QUIT and does not care what comes back.
+    /// Says QUIT and does not care what comes back: the farewell as a whole has one short time.
     pub(crate) async fn quit(mut self) {
         let patience = smtp::limits::QUIT_TIMEOUT;
-        if self.command(&Command::Quit, patience).await.is_ok() {
-            let _ = within(patience, self.deadline, async { Ok(self.stream.shutdown().await?) }).await;
-        }
+        let farewell = async {
+            if self.command(&Command::Quit, patience).await.is_ok() {
+                let _ = self.stream.shutdown().await;
+            }
+        };
+        let _ = timeout(patience, farewell).await;
     }
 
     /// Whether bytes have been read that belong to no reply we waited for.

@@ -85,19 +85,19 @@ impl Client {
                 return probe;
             }
         };
+        let deadline = Instant::now() + self.options.timeouts.attempt;
         for host in hosts {
             let (addresses, skipped) = self.addresses(&host, route).await;
             probe.skipped.extend(skipped);
             for address in addresses {
-                let seen = self.look(&Target { host: host.clone(), address }).await;
+                let seen = self.look(&Target { host: host.clone(), address }, deadline).await;
                 probe.hosts.push(HostProbe { host: host.to_string(), address: SocketAddr::ip(&address), seen });
             }
         }
         probe
     }
 
-    async fn look(&self, target: &Target) -> Result<Seen, Problem> {
-        let deadline = Instant::now() + self.options.timeouts.attempt;
+    async fn look(&self, target: &Target, deadline: Instant) -> Result<Seen, Problem> {
         let opened = open(self, target, deadline).await.map_err(|not_opened| not_opened.problem)?;
         let observation = observe(self, target, opened).await;
         let seen = match &observation {

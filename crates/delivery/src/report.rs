@@ -116,8 +116,13 @@ impl Problem {
         Problem { stage, code, enhanced_code: Some(enhanced), message, reason: Some(reason), from_host: false }
     }
 
-    /// The host's reply, whatever it said.
+    /// The host's reply. One that names no failure, such as 250 for a greeting, is told in our words: a delivery that
+    /// failed with code 250 would be read as one that did not.
     pub(crate) fn replied(stage: Stage, reply: &Reply) -> Problem {
+        if !reply.is_transient() && !reply.is_permanent() {
+            let words = format!("an answer that does not fit: {reply}");
+            return Problem::ours(stage, (451, EnhancedCode::new(4, 5, 0)), "unexpected-reply", words);
+        }
         Problem {
             stage,
             code: reply.code(),

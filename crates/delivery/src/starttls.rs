@@ -78,6 +78,8 @@ pub(crate) async fn observe(client: &Client, target: &Target, opened: Opened<Tcp
     // handshake nor a command may follow on this connection.
     match reply.code() {
         220 => {}
+        // The host hangs up: a refusal that leaves no session to go on with.
+        421 => return failed(HandshakeError::Closing(reply)),
         400..=599 => return Observation::Refused(Ready { session: connection.boxed(), extensions }, reply),
         _ => return failed(HandshakeError::NoReply(format!("unexpected answer: {reply}"))),
     }

@@ -15,7 +15,7 @@ pub(crate) struct Mail<'a> {
 }
 
 /// What a host made of one recipient.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Fate {
     /// It took responsibility.
     Accepted(Reply),
@@ -30,39 +30,31 @@ pub(crate) enum Fate {
 /// Runs the transaction. Gives one fate for each recipient, in order; ends the session.
 pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Vec<Fate> {
     let Ready { session, extensions } = ready;
-    let all = |fate: Problem, permanent: bool| {
-        let make = if permanent { Fate::Rejected } else { Fate::Postponed };
-        mail.recipients.iter().map(|_| make(fate.clone())).collect()
-    };
-    let mail_command = match mail_command(mail, &extensions) {
-        Ok(command) => command,
-        Err(problem) => {
-            session.quit().await;
-            return all(problem, true);
-        }
-    };
-    let mut transaction = Transaction { session, extensions, mail, fates: Vec::new() };
-    transaction.fates.resize_with(mail.recipients.len(), || None);
-    match transaction.envelope(&mail_command).await {
-        Ok(true) => {
-            if let Err((stage, error)) = transaction.content().await {
-                transaction.settle_rest(&lost(stage, &error, host, address), stage);
-                return transaction.into_fates();
+    let fates = mail.recipients.iter().map(|recipient| unfit(recipient, &extensions)).collect();
+    let mut transaction = Transaction { session, extensions, mail, fates };
+    match mail_command(mail, &transaction.extensions) {
+        Ok(command) => {
+            if let Err((stage, error)) = transaction.converse(&command).await {
+                transaction.settle_rest(&Problem::no_reply(stage, &error, host, address), stage);
+                return transaction.fates.into_iter().map(settled).collect();
             }
         }
-        Ok(false) => {}
-        Err((stage, error)) => {
-            transaction.settle_rest(&lost(stage, &error, host, address), stage);
-            return transaction.into_fates();
-        }
+        Err(problem) => transaction.settle_open(|| Some(Fate::Rejected(problem.clone()))),
     }
-    let fates = std::mem::take(&mut transaction.fates);
-    transaction.session.quit().await;
+    let Transaction { session, fates, .. } = transaction;
+    session.quit().await;
     fates.into_iter().map(settled).collect()
 }
 
-fn lost(stage: Stage, error: &NoReply, host: &str, address: std::net::IpAddr) -> Problem {
-    Problem::no_reply(stage, error, host, address)
+/// A recipient that this host cannot take, which is no reason to withhold the message from the others.
+fn unfit(recipient: &Address, extensions: &Extensions) -> Option<Fate> {
+    let unfit = recipient.needs_smtputf8() && !extensions.smtputf8;
+    unfit.then(|| Fate::Rejected(smtputf8_needed(Stage::Rcpt, "the recipient's address")))
+}
+
+fn smtputf8_needed(stage: Stage, whose: &str) -> Problem {
+    let words = format!("{whose} has characters that the host does not take (SMTPUTF8 is not offered)");
+    Problem::ours(stage, (553, EnhancedCode::new(5, 6, 7)), "smtputf8-not-supported", words)
 }
 
 /// MAIL with the parameters that this message needs and this host takes.
@@ -71,25 +63,23 @@ fn lost(stage: Stage, error: &NoReply, host: &str, address: std::net::IpAddr) ->
 /// that still clear the eighth bit are not seen any more. An address that needs SMTPUTF8 cannot go without it
 /// (RFC 6531 §3.5); header fields in UTF-8 are announced where that is offered.
 fn mail_command<'a>(mail: &Mail<'a>, extensions: &Extensions) -> Result<Command<'a>, Problem> {
-    let size = mail.wire.len();
+    let size = smtp::data::size(mail.wire);
     if !extensions.takes_size(size) {
         let limit = extensions.size.unwrap_or_default();
         let words = format!("the message has {size} octets, the host takes {limit}");
         return Err(Problem::ours(Stage::Mail, (552, EnhancedCode::new(5, 3, 4)), "message-too-big", words));
     }
     let utf8_return_path = matches!(mail.return_path, ReturnPath::Address(a) if a.needs_smtputf8());
-    let utf8_address = utf8_return_path || mail.recipients.iter().any(|a| a.needs_smtputf8());
-    if utf8_address && !extensions.smtputf8 {
-        let words = "an address has characters that the host does not take (SMTPUTF8 is not offered)".to_owned();
-        return Err(Problem::ours(Stage::Mail, (553, EnhancedCode::new(5, 6, 7)), "smtputf8-not-supported", words));
+    if utf8_return_path && !extensions.smtputf8 {
+        return Err(smtputf8_needed(Stage::Mail, "the sender's address"));
     }
-    let smtputf8 = utf8_address || (extensions.smtputf8 && has_utf8_header(mail.wire));
+    let utf8_address = utf8_return_path || mail.recipients.iter().any(|a| a.needs_smtputf8());
     let eight_bit = extensions.eight_bit_mime && smtp::data::is_eight_bit(mail.wire);
     Ok(Command::Mail {
         return_path: mail.return_path,
         size: extensions.size.is_some().then_some(size),
         eight_bit,
-        smtputf8,
+        smtputf8: extensions.smtputf8 && (utf8_address || has_utf8_header(mail.wire)),
     })
 }
 
@@ -109,11 +99,22 @@ struct Transaction<'a, 'm> {
 type Lost = (Stage, NoReply);
 
 impl Transaction<'_, '_> {
+    async fn converse(&mut self, mail_command: &Command<'_>) -> Result<(), Lost> {
+        if self.envelope(mail_command).await? {
+            self.content().await?;
+        }
+        Ok(())
+    }
+
     /// MAIL, RCPT and DATA. Returns whether the host waits for content that somebody is to receive.
     async fn envelope(&mut self, mail_command: &Command<'_>) -> Result<bool, Lost> {
+        let asked: Vec<usize> = (0..self.fates.len()).filter(|index| self.fates[*index].is_none()).collect();
+        if asked.is_empty() {
+            return Ok(false);
+        }
         if self.extensions.pipelining {
             let mut group = mail_command.to_wire();
-            self.mail.recipients.iter().for_each(|address| group.push_str(&Command::Rcpt(address).to_wire()));
+            asked.iter().for_each(|index| group.push_str(&Command::Rcpt(self.mail.recipients[*index]).to_wire()));
             group.push_str(&Command::Data.to_wire());
             let patience = self.session.timeouts.mail;
             self.session.send(group.as_bytes(), patience).await.map_err(|error| (Stage::Mail, error))?;
@@ -123,7 +124,7 @@ impl Transaction<'_, '_> {
         if !mail_passed && !self.extensions.pipelining {
             return Ok(false);
         }
-        for index in 0..self.mail.recipients.len() {
+        for index in asked {
             self.rcpt_to(index).await?;
         }
         let anyone = self.fates.iter().any(Option::is_none);
@@ -136,14 +137,8 @@ impl Transaction<'_, '_> {
     async fn mail_from(&mut self, command: &Command<'_>) -> Result<bool, Lost> {
         let patience = self.session.timeouts.mail;
         let reply = self.ask(Stage::Mail, command, patience).await?;
-        let problem = match meaning(Stage::Mail, &reply) {
-            Meaning::Passed => return Ok(true),
-            Meaning::Permanent => Fate::Rejected as fn(Problem) -> Fate,
-            Meaning::Transient | Meaning::HostUnusable => Fate::Postponed,
-        };
-        for fate in &mut self.fates {
-            *fate = Some(problem(Problem::replied(Stage::Mail, &reply)));
-        }
+        let Some(fate) = refusal(Stage::Mail, &reply) else { return Ok(true) };
+        self.settle_open(|| Some(fate.clone()));
         Ok(false)
     }
 
@@ -180,28 +175,30 @@ impl Transaction<'_, '_> {
     /// The content and the final dot.
     async fn content(&mut self) -> Result<(), Lost> {
         let timeouts = self.session.timeouts;
+        if self.session.has_leftover() {
+            return Err(self.cut_short(NoReply::OutOfStep).await);
+        }
         // The dot goes out in one write with the last of the content, so that it never waits for an ACK of it.
         let mut wire = Vec::with_capacity(self.mail.wire.len() + 3);
         wire.extend_from_slice(self.mail.wire);
         wire.extend_from_slice(b".\r\n");
         if let Err(error) = self.session.send(&wire, timeouts.data_block).await {
-            return self.cut_short(error).await;
+            return Err(self.cut_short(error).await);
         }
         let reply = self.session.reply(timeouts.data_termination).await.map_err(|error| (Stage::Content, error))?;
         self.settle_open(|| refusal(Stage::Content, &reply).or_else(|| Some(Fate::Accepted(reply.clone()))));
         Ok(())
     }
 
-    /// The host stopped reading before the final dot. A host that finds a message too big may say so and hang up: its
-    /// words, if any came, are worth more than our broken pipe.
-    async fn cut_short(&mut self, error: NoReply) -> Result<(), Lost> {
-        match self.session.reply(smtp::limits::QUIT_TIMEOUT).await {
-            Ok(reply) if reply.is_permanent() || reply.is_transient() => {
-                self.settle_open(|| refusal(Stage::Content, &reply));
-                Ok(())
-            }
-            Ok(_) | Err(_) => Err((Stage::Data, error)),
+    /// The content did not get as far as its final dot. A host that finds a message too big may say so and hang up: its
+    /// words, if any came, are worth more than our broken pipe. The connection is of no further use.
+    async fn cut_short(&mut self, error: NoReply) -> Lost {
+        if let Ok(reply) = self.session.reply(smtp::limits::QUIT_TIMEOUT).await
+            && (reply.is_permanent() || reply.is_transient())
+        {
+            self.settle_open(|| refusal(Stage::Content, &reply));
         }
+        (Stage::Data, error)
     }
 
     /// The reply to a command, which with pipelining has been said already.
@@ -224,10 +221,6 @@ impl Transaction<'_, '_> {
     fn settle_rest(&mut self, problem: &Problem, stage: Stage) {
         let make = if stage == Stage::Content { Fate::Uncertain } else { Fate::Postponed };
         self.settle_open(|| Some(make(problem.clone())));
-    }
-
-    fn into_fates(self) -> Vec<Fate> {
-        self.fates.into_iter().map(settled).collect()
     }
 }
 

@@ -142,7 +142,7 @@ fn date(seconds: i64) -> String {
 }
 
 /// A stranger wrote these names: no control character and no endless text reaches the log.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let clean = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().take(NAME_CHARS).map(clean).collect()
 }

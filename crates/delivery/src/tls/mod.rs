@@ -14,11 +14,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, DnsName, ServerName};
+use smtp::Reply;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::client::RouteHost;
 use crate::connection::Stream;
+use crate::report::STARTTLS_REFUSED;
 pub use certificate::{Certificate, KeyType, ValidationLevel};
 use verifier::RecordingVerifier;
 pub use verifier::Verification;
@@ -50,6 +52,9 @@ pub enum HandshakeError {
     /// The handshake was not finished in time.
     #[error("the TLS handshake did not finish within {} seconds", .0.as_secs())]
     TimedOut(Duration),
+    /// STARTTLS was answered 421: the host closes the connection (RFC 5321 §3.8), so nothing can follow on it.
+    #[error("the host answered STARTTLS with {0}")]
+    Closing(Reply),
     /// TLS failed, or the host closed the connection.
     #[error("the TLS handshake failed: {0}")]
     Failed(String),
@@ -72,6 +77,7 @@ impl HandshakeError {
     pub fn code(&self) -> &'static str {
         match self {
             HandshakeError::TimedOut(_) => "handshake-timeout",
+            HandshakeError::Closing(_) => STARTTLS_REFUSED,
             HandshakeError::Failed(_) => "handshake-failed",
             HandshakeError::NoReply(_) => "starttls-no-reply",
             HandshakeError::InjectedData => "starttls-injected-data",
@@ -130,6 +136,11 @@ impl Roots {
             tracing::warn!("the system has no trusted roots: using the ones shipped with this program");
             public.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
+        Roots { public, extra: Vec::new() }
+    }
+
+    /// These public roots and no others.
+    pub fn of(public: RootCertStore) -> Roots {
         Roots { public, extra: Vec::new() }
     }
 

@@ -9,6 +9,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::Verifiers;
+use super::certificate::printable;
 
 /// The verdict on a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,7 @@ fn name_mismatch(expected: &str, presented: &[String]) -> String {
         return format!("the certificate names no host; {expected} was expected");
     }
     // Names come as `DnsName("a.example")`: the inside is what people read.
-    let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    let bare = |name: &String| printable(name.split('"').nth(1).unwrap_or(name));
     let mut names = presented.iter().take(SHOWN).map(bare).collect::<Vec<_>>().join(", ");
     if presented.len() > SHOWN {
         let _ = write!(names, " and {} more", presented.len() - SHOWN);
