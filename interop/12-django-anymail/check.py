@@ -71,7 +71,7 @@ def sending():
 
 def extras():
     message = AnymailMessage("inline", "see the picture", to=["inline@verified.test"])
-    cid = attach_inline_image(message, b"\x89PNG not really", "logo.png")
+    cid = attach_inline_image(message, b"\x89PNG\r\n\x1a\n not really", "logo.png")
     message.attach_alternative(f'<img src="cid:{cid}">', "text/html")
     message.send()
     expect("with an inline image", VERIFIED, how(DOMAIN, "inline@verified.test"))

@@ -37,6 +37,44 @@ def files():
     return [("attachment", ATTACHMENT_NAME, "application/octet-stream", ATTACHMENT)]
 
 
+READY_MADE_BODY = "\r\n".join(
+    [
+        "Raw 8-bit: Zażółć gęślą jaźń, 日本語, 🐦",
+        ".",
+        "..",
+        ".leading dot",
+        "trailing blanks   ",
+        "From here on",
+        "\t",
+        "x" * 998,
+        "",
+        "",
+        ".",
+        "",
+    ]
+).encode()
+
+
+def ready_made(sender, recipient):
+    """A message that the application made itself, with 8-bit text and every dot that can be mistaken for the last."""
+    head = {
+        "From": sender,
+        "To": recipient,
+        "Subject": "ready made",
+        "X-Cell": recipient,
+        "MIME-Version": "1.0",
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Transfer-Encoding": "8bit",
+    }
+    return "".join(f"{name}: {value}\r\n" for name, value in head.items()).encode() + b"\r\n" + READY_MADE_BODY
+
+
+def ready_made_differs(path):
+    """Whether the body in a mailbox file is another than was sent; mailboxes keep lines as LF."""
+    body = path.read_bytes().replace(b"\r\n", b"\n").partition(b"\n\n")[2]
+    return body.rstrip(b"\n") != READY_MADE_BODY.replace(b"\r\n", b"\n").rstrip(b"\n")
+
+
 def read(path):
     with open(path, "rb") as file:
         return email.message_from_binary_file(file, policy=email.policy.default)

@@ -49,8 +49,12 @@ def main():
         answer = api.ok("POST", f"/v3/{SENDER}/messages", mail.fields(f"app@{SENDER}", address, **options), mail.files())
         assert answer["message"].startswith("Queued"), answer
 
-    told = api.outcomes(SENDER, cells)
-    delivered = [address for address, (state, settings) in cells.items() if table[settings][state] is not LEFT]
+    ready_made = f"ready-made@plain.{arguments.domain}"
+    message = ("message", "message.eml", "message/rfc822", mail.ready_made(f"app@{SENDER}", ready_made))
+    api.ok("POST", f"/v3/{SENDER}/messages.mime", [("to", ready_made)], [message])
+
+    told = api.outcomes(SENDER, [*cells, ready_made])
+    delivered = [ready_made] + [address for address, (state, settings) in cells.items() if table[settings][state] is not LEFT]
     arrived = wait_for_mail(arguments.mail, delivered)
     log = arguments.log.read_text(errors="replace")
     wrong = 0
@@ -58,6 +62,12 @@ def main():
         problems = check(address, state, settings, table[settings][state], told[address], arrived.get(address, []), log)
         wrong += bool(problems)
         print(f"  {'WRONG' if problems else 'ok':5} {row(state, settings, told[address])}", *problems, sep="\n        ")
+    for path in arguments.mail.rglob("new/*"):
+        if mail.read(path)["X-Cell"] == ready_made and mail.ready_made_differs(path):
+            raise SystemExit("FAILED: the ready-made message arrived with another body")
+    if ready_made not in arrived:
+        raise SystemExit("FAILED: the ready-made message did not arrive")
+    print("  ok    the ready-made 8-bit message arrived to the byte")
     if wrong:
         raise SystemExit(f"FAILED: {wrong} of {len(cells)} cells")
 
