@@ -60,6 +60,18 @@ const HEADER_OPTIONS: [(&str, &str); 13] = [
     ("x-mailgun-time-zone-localize", "time-zone-localize"),
 ];
 
+/// Headers that Mailgun writes itself and that ask for nothing. A message that is passed on may have them.
+const HEADERS_THAT_ASK_NOTHING: [&str; 8] = [
+    "x-mailgun-sid",
+    "x-mailgun-batch-id",
+    "x-mailgun-incoming",
+    "x-mailgun-spf",
+    "x-mailgun-dkim-check-result",
+    "x-mailgun-sflag",
+    "x-mailgun-sscore",
+    "x-mailgun-sending-ip-pool-name",
+];
+
 impl Options {
     /// Takes the field if it is an option, and says whether it was one. Prefixes and names of options know no case.
     pub(crate) fn take(&mut self, field: &Field) -> Result<bool, ApiError> {
@@ -86,7 +98,7 @@ impl Options {
     /// Takes a header of the message itself if it is an option.
     pub(crate) fn take_header(&mut self, name: &str, value: &str) -> Result<bool, ApiError> {
         let lower = name.to_ascii_lowercase();
-        if !lower.starts_with("x-mailgun-") {
+        if !lower.starts_with("x-mailgun-") || HEADERS_THAT_ASK_NOTHING.contains(&lower.as_str()) {
             return Ok(false);
         }
         if let Some((_, option)) = HEADER_OPTIONS.iter().find(|(header, _)| *header == lower) {
