@@ -238,6 +238,7 @@ fn headers_that_are_options_mean_the_same() {
                 ("h:X-Mailgun-Variables", "{\"a\": \"1\", \"b\": 2}"),
                 ("v:a", "1"),
                 ("h:X-Own", "kept"),
+                ("h:X-Mailgun-Sid", "kept too"),
             ],
         ]
         .concat(),
