@@ -48,7 +48,7 @@ impl Engine {
     pub(crate) async fn accept(&self, message: NewMessage) -> Result<MessageKey, StoreError> {
         let prepared = Prepared::new(message)?;
         let octets = prepared.message.wire.len() + OCTETS_PER_RECIPIENT * prepared.message.recipients.len();
-        self.writer.run(octets, move |writing| prepared.insert(writing, Timestamp::now())).await
+        self.writer.run_new_mail(octets, move |writing| prepared.insert(writing, Timestamp::now())).await
     }
 
     pub(crate) async fn wire(&self, message: MessageId) -> Result<Option<Bytes>, StoreError> {

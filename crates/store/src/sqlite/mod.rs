@@ -3,6 +3,7 @@
 //! - [`open`]: directory, lock, file, connections.
 //! - [`schema`]: the tables, and the steps from older ones.
 //! - [`writer`]: group commit. Every change goes through it.
+//! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
 //!   [`domain`], [`key`], [`purge`].
@@ -16,6 +17,7 @@ mod open;
 mod purge;
 mod queue;
 mod readers;
+mod reserve;
 mod row;
 mod schema;
 #[cfg(test)]

@@ -11,12 +11,14 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 
 use super::readers::Readers;
+use super::reserve::Reserve;
 use super::writer::Writer;
 use super::{BUSY_TIMEOUT, Engine, PAGES_BETWEEN_CHECKPOINTS, READ_TIME, schema};
 use crate::{Role, StoreError};
 
 const DATABASE: &str = "waxwing.db";
 const LOCK: &str = "waxwing.lock";
+const RESERVE: &str = "waxwing.reserve";
 
 /// A command that sets up the tables holds the lock for a moment; a server that starts just then waits so often for
 /// so long.
@@ -39,7 +41,9 @@ pub(super) fn open(directory: &Path, role: Role) -> Result<Engine, StoreError> {
         drop(held_for_migration);
     }
     let readers = Readers::new(path.clone(), READ_TIME);
-    let writer = Writer::start(connection, path, lock.take()).map_err(|e| cannot_open(directory, e))?;
+    // A tool takes no mail, and so needs nothing in reserve.
+    let server = lock.take().map(|lock| (lock, Reserve::new(directory.join(RESERVE))));
+    let writer = Writer::start(connection, path, server).map_err(|e| cannot_open(directory, e))?;
     Ok(Engine { writer, readers })
 }
 

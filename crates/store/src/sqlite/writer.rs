@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::Identity;
+use super::reserve::Reserve;
 use super::{OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
 use crate::{Stats, StoreError, Timestamp};
 
@@ -36,13 +37,14 @@ struct Counters {
 }
 
 impl Writer {
-    /// Starts the thread. `lock` is held until the thread has ended.
-    pub(super) fn start(connection: Connection, path: PathBuf, lock: Option<File>) -> io::Result<Writer> {
+    /// Starts the thread. A server's lock is held until the thread has ended.
+    pub(super) fn start(connection: Connection, path: PathBuf, server: Option<(File, Reserve)>) -> io::Result<Writer> {
+        let (lock, reserve) = server.unzip();
         let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
         let counters = Arc::new(Counters::default());
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [Identity::of(path)?, Identity::of(log)?];
-        let committer = Committer { connection, files, counters: counters.clone() };
+        let committer = Committer { connection, files, reserve, counters: counters.clone() };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
             drop(lock);
@@ -57,10 +59,27 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.submit(false, octets, work).await
+    }
+
+    /// The same for new mail, which is refused as long as nothing is in reserve for the mail that is there.
+    pub(super) async fn run_new_mail<T, F>(&self, octets: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(true, octets, work).await
+    }
+
+    async fn submit<T, F>(&self, new_mail: bool, octets: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let closed = || StoreError::Unavailable("it was closed".to_owned());
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { octets, work, outcome: None, reply };
+        let pending = Pending { new_mail, octets, work, outcome: None, reply };
         sender.send(Box::new(pending)).await.map_err(|_| closed())?;
         drop(sender);
         answer.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
@@ -115,6 +134,7 @@ impl Writing<'_> {
 
 /// Something to be done in a transaction, and somebody who waits for it.
 trait Operation: Send {
+    fn is_new_mail(&self) -> bool;
     fn octets(&self) -> usize;
     /// Does it and keeps the result; says whether it went well.
     fn perform(&mut self, writing: &Writing<'_>) -> bool;
@@ -125,6 +145,7 @@ trait Operation: Send {
 }
 
 struct Pending<T, F> {
+    new_mail: bool,
     octets: usize,
     work: F,
     outcome: Option<Result<T, StoreError>>,
@@ -136,6 +157,10 @@ where
     T: Send,
     F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send,
 {
+    fn is_new_mail(&self) -> bool {
+        self.new_mail
+    }
+
     fn octets(&self) -> usize {
         self.octets
     }
@@ -182,11 +207,12 @@ impl From<rusqlite::Error> for Failure {
 struct Committer {
     connection: Connection,
     files: [Identity; 2],
+    reserve: Option<Reserve>,
     counters: Arc<Counters>,
 }
 
 impl Committer {
-    fn run(self, mut receiver: mpsc::Receiver<Box<dyn Operation>>) {
+    fn run(mut self, mut receiver: mpsc::Receiver<Box<dyn Operation>>) {
         while let Some(first) = receiver.blocking_recv() {
             let mut batch = vec![first];
             let mut octets = batch[0].octets();
@@ -205,28 +231,30 @@ impl Committer {
         }
     }
 
-    /// Commits the batch, or refuses it. Where there is no room for all of it, each operation gets its own chance:
-    /// the outcome of a delivery is small and must not be lost because somebody's large message does not fit.
-    fn commit_all(&self, batch: &mut [Box<dyn Operation>]) {
-        match self.commit(batch) {
+    /// Commits the batch, or refuses it. Where there is no room for all of it, the reserve goes, and each operation
+    /// gets its own chance: the outcome of a delivery is small and must not be lost because mail does not fit.
+    fn commit_all(&mut self, batch: &mut [Box<dyn Operation>]) {
+        let mail_is_taken = self.reserve.as_mut().is_none_or(Reserve::is_held);
+        match self.commit(batch, mail_is_taken) {
             Ok(()) => {}
-            Err(Failure::Full(_)) if batch.len() > 1 => {
+            Err(Failure::Full(_)) => {
+                let mail_is_taken = self.reserve.as_mut().is_none_or(|reserve| !reserve.spend() && reserve.is_held());
                 for operation in batch.iter_mut() {
                     if let Err(Failure::Full(reason) | Failure::Other(reason)) =
-                        self.commit(std::slice::from_mut(operation))
+                        self.commit(std::slice::from_mut(operation), mail_is_taken)
                     {
                         operation.refuse(reason);
                     }
                 }
             }
-            Err(Failure::Full(reason) | Failure::Other(reason)) => {
+            Err(Failure::Other(reason)) => {
                 batch.iter_mut().for_each(|operation| operation.refuse(reason.clone()));
             }
         }
     }
 
-    fn commit(&self, batch: &mut [Box<dyn Operation>]) -> Result<(), Failure> {
-        let done = self.transaction(batch);
+    fn commit(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
+        let done = self.transaction(batch, mail_is_taken);
         if let Err(Failure::Full(reason) | Failure::Other(reason)) = &done {
             self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%reason, operations = batch.len(), "the store could not commit");
@@ -240,11 +268,15 @@ impl Committer {
         done
     }
 
-    fn transaction(&self, batch: &mut [Box<dyn Operation>]) -> Result<(), Failure> {
+    fn transaction(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
         let writing = Writing { connection: &self.connection, last_event: Cell::new(None) };
         for operation in batch {
+            if operation.is_new_mail() && !mail_is_taken {
+                operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
+                continue;
+            }
             self.execute("SAVEPOINT operation")?;
             let well = operation.perform(&writing);
             if self.connection.is_autocommit() {
