@@ -1,0 +1,102 @@
+//! What was acknowledged is delivered, whatever is killed when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use testkit::{Behaviour, Lab, Stage};
+
+use crate::world::{PATIENCE, World};
+
+/// Connections to the one destination of these tests.
+const CONNECTIONS: usize = 5;
+
+/// SIGKILL while messages come in and go out, several times; then everything acknowledged arrives, and at most what
+/// was on an open connection arrives twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_sigkill() {
+    const KILLS: usize = 3;
+    let mut lab = Lab::empty().await.unwrap();
+    let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_millis(5))].into(), ..Behaviour::default() };
+    let receiver = lab.add("sink", slow).await.unwrap();
+    let connections = CONNECTIONS.to_string();
+    let mut world = World::start_with(lab, &[("concurrency_per_destination", connections.as_str())]).await;
+
+    let mut acknowledged = BTreeSet::new();
+    for round in 0..KILLS {
+        acknowledged.extend(inject_until_killed(&mut world, Duration::from_millis(300 + 150 * round as u64)).await);
+        world.run();
+    }
+    assert!(acknowledged.len() > KILLS, "hardly anything was sent: {}", acknowledged.len());
+
+    let end = Instant::now() + PATIENCE;
+    let arrivals = loop {
+        let arrivals = arrivals(&receiver);
+        if acknowledged.iter().all(|id| arrivals.contains_key(id)) {
+            break arrivals;
+        }
+        let missing = acknowledged.iter().filter(|id| !arrivals.contains_key(*id)).count();
+        assert!(Instant::now() < end, "{missing} of {} acknowledged messages are lost", acknowledged.len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let repeated: usize = arrivals.values().map(|count| count - 1).sum();
+    println!("{} acknowledged, {} arrived, {repeated} of them again", acknowledged.len(), arrivals.len());
+    assert!(repeated <= KILLS * CONNECTIONS, "{repeated} messages were delivered again");
+}
+
+/// Sends from several clients; kills the server in the midst; gives the ids that were answered.
+async fn inject_until_killed(world: &mut World, after: Duration) -> Vec<String> {
+    let acknowledged = {
+        let world = &*world;
+        let end = tokio::time::Instant::now() + after;
+        let client = async |_| {
+            let mut ids = Vec::new();
+            while tokio::time::Instant::now() < end {
+                match tokio::time::timeout_at(end, world.try_send("a@sink.test", &[])).await {
+                    Ok(Ok(id)) => ids.push(id),
+                    Ok(Err(error)) => panic!("{error}"),
+                    Err(_) => break,
+                }
+            }
+            ids
+        };
+        let (a, b, c, d) = tokio::join!(client(0), client(1), client(2), client(3));
+        [a, b, c, d].concat()
+    };
+    world.kill();
+    acknowledged
+}
+
+/// How often each Message-ID arrived.
+fn arrivals(receiver: &testkit::Receiver) -> BTreeMap<String, usize> {
+    let mut arrivals = BTreeMap::new();
+    for message in receiver.messages() {
+        let text = message.text();
+        let id = text.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("message-id").then(|| value.trim().trim_matches(['<', '>']).to_owned())
+        });
+        *arrivals.entry(id.expect("every message has an id")).or_default() += 1;
+    }
+    arrivals
+}
+
+/// SIGTERM ends in good order: what runs is finished, nothing is delivered twice, and the next start goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_graceful_and_a_restart_goes_on() {
+    let mut lab = Lab::empty().await.unwrap();
+    let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_millis(300))].into(), ..Behaviour::default() };
+    let receiver = lab.add("slow", slow).await.unwrap();
+    let mut world = World::start_with(lab, &[("concurrency_per_destination", "2")]).await;
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        ids.push(world.send("a@slow.test", &[]).await);
+    }
+    assert_eq!(world.terminate(), Some(0));
+    let before = receiver.messages().len();
+    assert!(before < 8, "the stop came before all were delivered");
+    world.run();
+    for id in &ids {
+        assert_eq!(world.outcome_of(id).await["event"], "delivered");
+    }
+    assert_eq!(receiver.messages().len(), 8, "each message once");
+}
