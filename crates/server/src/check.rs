@@ -34,8 +34,15 @@ struct Forecast<'a> {
     policy: TlsPolicy,
     /// The host that would take it, and how; `None` when every host would be left or is out of reach.
     taken: Option<(&'a HostProbe, &'a Seen, Verdict)>,
-    /// Why not, for each host passed over.
-    passed_over: Vec<String>,
+    /// The hosts passed over before, and why.
+    passed_over: Vec<PassedOver>,
+}
+
+/// A host that would not get the message.
+struct PassedOver {
+    /// Such as `mx1.example.net is left`.
+    what: String,
+    why: String,
 }
 
 impl Check {
@@ -62,10 +69,13 @@ impl Check {
         for host in &self.probe.hosts {
             match &host.seen {
                 Ok(seen) => match seen.verdict(effective) {
-                    Verdict::LeaveHost => passed_over.push(format!("{} is left: {}", host.host, why(seen))),
+                    Verdict::LeaveHost => {
+                        passed_over.push(PassedOver { what: format!("{} is left", host.host), why: why(seen) })
+                    }
                     verdict => return Forecast { policy, taken: Some((host, seen, verdict)), passed_over },
                 },
-                Err(problem) => passed_over.push(format!("{} is out of reach: {}", host.host, problem.message)),
+                Err(problem) => passed_over
+                    .push(PassedOver { what: format!("{} is out of reach", host.host), why: problem.message.clone() }),
             }
         }
         Forecast { policy, taken: None, passed_over }
@@ -84,13 +94,14 @@ impl Check {
 
     /// What becomes of the message, in words.
     fn in_words(&self, forecast: &Forecast<'_>) -> String {
-        let (Some((host, seen, verdict)), reasons) = (&forecast.taken, forecast.passed_over.join("; ")) else {
-            let reasons = forecast.passed_over.join("; ");
+        let Some((host, seen, verdict)) = &forecast.taken else {
+            let reasons: Vec<_> =
+                forecast.passed_over.iter().map(|host| format!("{}: {}", host.what, host.why)).collect();
             return match &self.probe.no_hosts {
                 Some(none) if none.permanent => format!("would fail at once: {}", none.problem.message),
                 Some(none) => format!("would be deferred: {}", none.problem.message),
                 None if reasons.is_empty() => "would be deferred: no host has an address to deliver to".to_owned(),
-                None => format!("would be deferred, and fail when the schedule ends: {reasons}"),
+                None => format!("would be deferred, and fail when the schedule ends: {}", reasons.join("; ")),
             };
         };
         let how = match verdict {
@@ -103,8 +114,10 @@ impl Check {
             Verdict::ReconnectInPlaintext => format!("in plaintext, on a new connection: {}", why(seen)),
             Verdict::LeaveHost => "not at all".to_owned(),
         };
-        let after = if reasons.is_empty() { String::new() } else { format!(" (after: {reasons})") };
-        format!("would go to {} {how}{after}", host.host)
+        // Why they are passed over stands with the hosts; here it is enough that they are.
+        let passed_over: Vec<_> = forecast.passed_over.iter().map(|host| host.what.as_str()).collect();
+        let since = if passed_over.is_empty() { String::new() } else { format!(" ({})", passed_over.join(", ")) };
+        format!("would go to {} {how}{since}", host.host)
     }
 
     fn forecast_json(&self, forecast: &Forecast<'_>) -> Value {

@@ -102,29 +102,16 @@ fn table(lab: &Lab, outcomes: &BTreeMap<Case, Value>, took: Duration) -> String 
         let cell = |row: usize| outcomes.get(&(state.name.clone(), row)).map_or("?", in_a_word);
         column(&mut text, &state.name, [cell(0), cell(1), cell(2), cell(3)]);
     }
-    text.push_str("\nWhy, where it was not verified TLS:\n\n");
+    text.push_str("\nWhat each receiver showed, as the events tell it:\n\n");
     for state in lab.states() {
-        let _ = writeln!(text, "  {} ({})", state.name, state.description);
-        let mut reasons: Vec<(&str, Vec<usize>)> = Vec::new();
-        for row in 0..TlsPolicy::ALL.len() {
-            let Some(event) = outcomes.get(&(state.name.clone(), row)) else { continue };
-            match (in_a_word(event), reason(event)) {
-                ("TLS, verified", _) => {}
-                (_, reason) => match reasons.iter_mut().find(|(known, _)| *known == reason) {
-                    Some((_, rows)) => rows.push(row),
-                    None => reasons.push((reason, vec![row])),
-                },
-            }
-        }
-        for (reason, rows) in reasons {
-            let settings: Vec<_> = rows.into_iter().map(|row| settings_of(TlsPolicy::ALL[row])).collect();
-            let _ = writeln!(text, "    {:<30}  {reason}", settings.join(" "));
-        }
+        let shown = outcomes.get(&(state.name.clone(), 0)).map(reason).unwrap_or_default();
+        let _ = writeln!(text, "  {:<17} {shown}", state.name);
     }
     let _ = writeln!(
         text,
-        "\n  (-- is both settings false, R- require_tls, -S skip_verification, RS both.)\n\n\
-         A deferred message is tried again by the schedule, and fails when the schedule ends.\n\
+        "\n\
+         With skip_verification nothing depends on the certificate, so certificate-verified is false even for a valid\n\
+         one. A deferred message is tried again by the schedule, and fails when the schedule ends.\n\
          `waxwing demo --json` prints the events in full. Done in {:.1} seconds.",
         took.as_secs_f64()
     );
@@ -144,20 +131,23 @@ fn in_a_word(event: &Value) -> &'static str {
     }
 }
 
-/// Why it was not verified TLS, from its event.
-fn reason(event: &Value) -> &str {
+/// What the receiver showed of TLS, from the event of a message that insisted on nothing.
+fn reason(event: &Value) -> String {
     let details = &event["delivery-status"]["tls-details"];
-    let left = || details["steps"].as_array()?.iter().rev().find_map(|step| step["reason"].as_str());
-    let verification = details["verification"].as_str().map(|verdict| match verdict {
-        "ok" => "the certificate was not asked for; it is valid",
-        reason => reason,
-    });
-    details["fallback"].as_str().or_else(left).or(verification).unwrap_or("unknown")
+    let retry = || details["steps"].as_array()?.iter().find(|step| step["result"] == "plaintext-retry");
+    let words = details["verification-detail"].as_str().or_else(|| retry()?["detail"].as_str());
+    match (details["fallback"].as_str(), words) {
+        (None, _) => {
+            let [version, cipher, verdict] = ["version", "cipher", "verification"].map(|key| text_of(&details[key]));
+            format!("{version}, {cipher}, certificate {verdict}")
+        }
+        (Some(code), Some(words)) => format!("{code}: {words}"),
+        (Some(code), None) => code.to_owned(),
+    }
 }
 
-fn settings_of(policy: TlsPolicy) -> String {
-    let letter = |set: bool, letter| if set { letter } else { '-' };
-    [letter(policy.require_tls(), 'R'), letter(policy.skip_verification(), 'S')].iter().collect()
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
 }
 
 fn yes_or_no(value: bool) -> &'static str {
