@@ -446,3 +446,22 @@ fn said(problem: &Problem) -> String {
 fn in_words(facts: &TlsFacts) -> String {
     facts.verification.detail().unwrap_or("the certificate is valid").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_repeats_credentials_is_not_quoted() {
+        let secret = "AHdheHdpbmcAZ2VoZWlt";
+        let told = |text: &str| {
+            let reply = smtp::Reply::new(502, [text]);
+            without_echo(Problem::replied(Stage::Auth, &reply), secret)
+        };
+        for text in ["what is AUTH PLAIN AHdheHdpbmcAZ2VoZWlt?", "auth plain ahdhehdpbmcaz...", "5.5.2 'AHdheHdpbm'"] {
+            let problem = told(text);
+            assert!(problem.code == 502 && !problem.message.to_lowercase().contains("ahdh"), "{problem:?}");
+        }
+        assert_eq!(told("5.7.8 wrong").message, "5.7.8 wrong");
+    }
+}

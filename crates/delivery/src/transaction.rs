@@ -241,3 +241,85 @@ fn settled(fate: Option<Fate>) -> Fate {
         Fate::Postponed(Problem::ours(Stage::Data, (451, EnhancedCode::new(4, 3, 0)), "transaction-incomplete", words))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::client::Timeouts;
+    use crate::connection::Connection;
+
+    const RECIPIENTS: [&str; 2] = ["a@d.test", "b@d.test"];
+
+    /// Runs a transaction with PIPELINING against what is at the other end of a pipe of 64 KiB.
+    async fn with_host(wire: &[u8], host: DuplexStream, ours: DuplexStream) -> (Vec<Fate>, DuplexStream) {
+        let connection = Connection::new(ours, Timeouts::default(), Instant::now() + Duration::from_secs(1800));
+        let extensions = Extensions { pipelining: true, ..Extensions::default() };
+        let recipients: Vec<Address> = RECIPIENTS.map(|address| address.parse().unwrap()).into();
+        let mail = Mail { return_path: &ReturnPath::Null, recipients: recipients.iter().collect(), wire };
+        let ready = Ready { session: connection.boxed(), extensions };
+        (run(ready, &mail, "mx.d.test", [127, 0, 0, 1].into()).await, host)
+    }
+
+    /// What is made of these replies, which are all there before anything is asked, and what the host then reads.
+    async fn scripted(replies: &str, wire: &[u8]) -> (Vec<Fate>, String) {
+        let (ours, mut host) = duplex(64 * 1024);
+        host.write_all(replies.as_bytes()).await.unwrap();
+        let (fates, mut host) = with_host(wire, host, ours).await;
+        let mut said = String::new();
+        host.read_to_string(&mut said).await.unwrap();
+        (fates, said)
+    }
+
+    const GROUP: &str = "MAIL FROM:<>\r\nRCPT TO:<a@d.test>\r\nRCPT TO:<b@d.test>\r\nDATA\r\n";
+
+    #[tokio::test]
+    async fn a_host_that_waits_for_content_nobody_gets_is_given_a_lone_dot() {
+        let (fates, said) = scripted("250 \r\n550 \r\n450 \r\n354 \r\n250 \r\n221 \r\n", b"secret\r\n").await;
+        assert!(matches!(&fates[..], [Fate::Rejected(_), Fate::Postponed(_)]), "{fates:?}");
+        assert_eq!(said, format!("{GROUP}.\r\nQUIT\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_sender_decides_whatever_follows() {
+        let (fates, said) = scripted("550 \r\n503 \r\n503 \r\n503 \r\n221 \r\n", b"secret\r\n").await;
+        assert!(matches!(&fates[..], [Fate::Rejected(_), Fate::Rejected(_)]), "{fates:?}");
+        assert_eq!(said, format!("{GROUP}QUIT\r\n"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_before_the_content_takes_no_responsibility() {
+        let (fates, said) = scripted("250 \r\n250 \r\n250 \r\n354 \r\n250 taken\r\n", b"secret\r\n").await;
+        assert!(matches!(&fates[..], [Fate::Postponed(_), Fate::Postponed(_)]), "{fates:?}");
+        assert_eq!(said, GROUP);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_has_enough_before_the_final_dot_is_heard() {
+        let (ours, mut host) = duplex(64 * 1024);
+        let host = tokio::spawn(async move {
+            host.write_all(b"250 \r\n250 \r\n250 \r\n354 \r\n").await.unwrap();
+            let mut taken = vec![0; 100_000];
+            host.read_exact(&mut taken).await.unwrap();
+            host.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
+        });
+        let (_, unused) = duplex(1);
+        let (fates, _) = with_host(&b"a line\r\n".repeat(100_000), unused, ours).await;
+        host.await.unwrap();
+        assert!(matches!(&fates[..], [Fate::Rejected(p), Fate::Rejected(_)] if p.code == 552), "{fates:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_host_that_stops_reading_is_given_up() {
+        let (ours, mut host) = duplex(64 * 1024);
+        host.write_all(b"250 \r\n250 \r\n250 \r\n354 \r\n").await.unwrap();
+        let begun = Instant::now();
+        let (fates, _) = with_host(&b"a line\r\n".repeat(100_000), host, ours).await;
+        assert!(matches!(&fates[..], [Fate::Postponed(_), Fate::Postponed(_)]), "{fates:?}");
+        assert!(begun.elapsed() < Duration::from_secs(200), "{:?}", begun.elapsed());
+    }
+}

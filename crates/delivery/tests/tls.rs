@@ -47,6 +47,11 @@ fn issued(lab: &Lab, issue: Issue) -> Option<Identity> {
     Some(lab.ca().issue(&issue).unwrap())
 }
 
+fn another_key(lab: &Lab) -> Option<Identity> {
+    let (ours, others) = (issued(lab, Issue::new(HOST))?, issued(lab, Issue::new(HOST))?);
+    Some(Identity { chain: ours.chain, key: others.key })
+}
+
 fn valid() -> Vec<State> {
     use Observed::Verified;
     vec![
@@ -118,10 +123,11 @@ fn failing() -> Vec<State> {
         dropped("lost at handshake", Stage::Handshake, "handshake-failed"),
         dropped("lost at EHLO inside", Stage::EhloInside, inside),
         // Skipping the verification of the certificate does not skip the proof that the host holds its key.
-        certificate("another's key", HandshakeFailed, "handshake-failed", |lab| {
-            let (ours, others) = (issued(lab, Issue::new(HOST))?, issued(lab, Issue::new(HOST))?);
-            Some(Identity { chain: ours.chain, key: others.key })
-        }),
+        certificate("another's key", HandshakeFailed, "handshake-failed", another_key),
+        State {
+            tls: Tls::Tls12Only,
+            ..certificate("another's key, 1.2", HandshakeFailed, "handshake-failed", another_key)
+        },
     ]
 }
 

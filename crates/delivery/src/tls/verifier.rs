@@ -193,3 +193,19 @@ impl ServerCertVerifier for RecordingVerifier {
 fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, parsed)| parsed.issuer() == parsed.subject())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_that_a_stranger_wrote_are_shown_within_bounds() {
+        let long = format!("DnsName(\"{}\")", "a".repeat(60_000));
+        let presented = vec![long; 200];
+        let words = name_mismatch("mx.d.test", &presented);
+        assert!(words.len() < 2000 && words.ends_with("and 195 more, not for mx.d.test"), "{}", words.len());
+        let words = name_mismatch("mx.d.test", &["DnsName(\"evil\u{1b}[2J.test\")".to_owned()]);
+        assert!(!words.contains(char::is_control), "{words:?}");
+        assert_eq!(name_mismatch("a.test", &[]), "the certificate names no host; a.test was expected");
+    }
+}

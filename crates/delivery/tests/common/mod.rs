@@ -50,6 +50,8 @@ pub(crate) struct Scenario {
     /// Networks reached beside public ones.
     pub(crate) deliver_to_private: Vec<&'static str>,
     pub(crate) source_addresses: Vec<&'static str>,
+    /// What is trusted; `None` is the lab's CA, as if it were a public one.
+    pub(crate) roots: Option<fn(&Lab) -> Roots>,
 }
 
 impl Default for Scenario {
@@ -68,6 +70,7 @@ impl Default for Scenario {
             routes: |_| Vec::new(),
             deliver_to_private: vec!["127.0.0.0/8", "::1/128"],
             source_addresses: Vec::new(),
+            roots: None,
         }
     }
 }
@@ -143,7 +146,8 @@ impl Scenario {
             routes: (self.routes)(lab),
             timeouts: self.timeouts,
         };
-        Client::new(options, Dns::new(Some(lab.dns_addr())), TlsEngine::new(Roots::of(lab.ca().roots())).unwrap())
+        let roots = self.roots.map_or_else(|| Roots::of(lab.ca().roots()), |roots| roots(lab));
+        Client::new(options, Dns::new(Some(lab.dns_addr())), TlsEngine::new(roots).unwrap())
     }
 }
 
