@@ -144,19 +144,21 @@ start_sink() {
     sink_port=$(cat "$scratch/$name.port")
 }
 
-# start_waxwing SMTP_PORT [WAXWING_VARIABLE=VALUE…]: afterwards INTEROP_URL and INTEROP_KEY tell where and with which key.
+# start_waxwing SMTP_PORT [WAXWING_VARIABLE=VALUE…]: afterwards INTEROP_URL and INTEROP_KEY tell where and with which key,
+# and $settings is how it sees the world.
 start_waxwing() {
     local smtp_port=$1 port
     shift
     [ -x "$waxwing" ] || fail "no binary at $waxwing: build it with 'cargo build -p server'"
     port=$(free_port)
     export INTEROP_URL=http://127.0.0.1:$port INTEROP_KEY=key-$(openssl rand -hex 16)
+    settings=(WAXWING_DELIVER_TO_PRIVATE=127.0.0.0/8 WAXWING_SMTP_PORT="$smtp_port" WAXWING_RESOLVER="${dns:-127.0.0.1:9}"
+        WAXWING_EHLO_NAME=sender.waxwing.test "$@")
     mkdir -p "$scratch/data"
     (
         cd "$scratch" # where no waxwing.toml lies about
-        exec env WAXWING_HTTP_LISTEN="127.0.0.1:$port" WAXWING_STORE="sqlite:$scratch/data" WAXWING_API_KEY="$INTEROP_KEY" \
-            WAXWING_DELIVER_TO_PRIVATE=127.0.0.0/8 WAXWING_SMTP_PORT="$smtp_port" WAXWING_RESOLVER="${dns:-127.0.0.1:9}" \
-            WAXWING_EHLO_NAME=sender.waxwing.test "$@" "$waxwing" serve
+        exec env "${settings[@]}" WAXWING_HTTP_LISTEN="127.0.0.1:$port" WAXWING_STORE="sqlite:$scratch/data" \
+            WAXWING_API_KEY="$INTEROP_KEY" "$waxwing" serve
     ) >"$scratch/waxwing.log" 2>&1 </dev/null &
     waxwing_pid=$!
     started+=("$waxwing_pid")
@@ -251,8 +253,8 @@ twelve_cells() {
     start_waxwing "$smtp_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem"
     as_root chmod -R a+rX "$server_root/var/log"
     as_root env PYTHONPATH="$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1 INTEROP_URL="$INTEROP_URL" INTEROP_KEY="$INTEROP_KEY" \
-        NO_PROXY="$NO_PROXY" python3 "$interop/lib/matrix.py" \
-        --domain "$domain" --mail "$server_root$mail" --log "$server_root$log" "$@"
+        NO_PROXY="$NO_PROXY" "${settings[@]}" python3 "$interop/lib/matrix.py" \
+        --domain "$domain" --mail "$server_root$mail" --log "$server_root$log" --waxwing "$waxwing" "$@"
 }
 
 # --- Mailgun clients -------------------------------------------------------------------------------------------------

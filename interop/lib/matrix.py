@@ -7,7 +7,9 @@ with what the event claims.
 """
 
 import argparse
+import json
 import pathlib
+import subprocess
 import time
 
 import api
@@ -38,6 +40,7 @@ def main():
     parser.add_argument("--domain", required=True, help="the receiver's domain, as in good.DOMAIN")
     parser.add_argument("--mail", required=True, type=pathlib.Path, help="the folder that the receiver delivers to")
     parser.add_argument("--log", required=True, type=pathlib.Path, help="the receiver's log")
+    parser.add_argument("--waxwing", required=True, help="the program, for `waxwing check`")
     parser.add_argument("--handshake-breaks", action="store_true", help="the receiver's STARTTLS never works")
     arguments = parser.parse_args()
     table = BROKEN if arguments.handshake_breaks else TABLE
@@ -70,6 +73,24 @@ def main():
     print("  ok    the ready-made 8-bit message arrived to the byte")
     if wrong:
         raise SystemExit(f"FAILED: {wrong} of {len(cells)} cells")
+    foretold(arguments, table)
+
+
+def foretold(arguments, table):
+    """`waxwing check` must foretell what has happened."""
+    words = {VERIFIED: "verified", UNVERIFIED: "encrypted", PLAINTEXT: "plaintext", LEFT: "deferred"}
+    for state in ("good", "self-signed", "plain"):
+        command = [arguments.waxwing, "check", f"{state}.{arguments.domain}", "--json"]
+        told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["settings"]
+        outcomes = {(yes_or_no(row["require-tls"]), yes_or_no(row["skip-verification"])): row["outcome"] for row in told}
+        expected = {settings: words[table[settings][state]] for settings in table}
+        if outcomes != expected:
+            raise SystemExit(f"FAILED: check of {command[2]} foretold {outcomes}, not {expected}")
+    print("  ok    waxwing check foretold all of it")
+
+
+def yes_or_no(value):
+    return "yes" if value else "no"
 
 
 def recipient(state, settings, arguments):
