@@ -12,6 +12,8 @@ pub const PATH_OCTETS: usize = 256;
 pub const REPLY_LINE_OCTETS: usize = 4096;
 /// Most lines read of one reply. A longer reply ends the connection.
 pub const REPLY_LINES: usize = 128;
+/// Most octets read of one reply, all its lines together. It is kept with every recipient that it concerns.
+pub const REPLY_OCTETS: usize = 16 * 1024;
 /// Longest line of message content sent, in octets, without CRLF (RFC 5321 §4.5.3.1.6).
 pub const TEXT_LINE_OCTETS: usize = 998;
 /// Most recipients sent in one transaction (RFC 5321 §4.5.3.1.8: every host takes at least 100).

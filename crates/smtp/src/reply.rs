@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{REPLY_LINE_OCTETS, REPLY_LINES};
+use crate::limits::{REPLY_LINE_OCTETS, REPLY_LINES, REPLY_OCTETS};
 
 /// An enhanced status code, `class.subject.detail` (RFC 3463 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +139,9 @@ pub enum ReplyError {
     /// More than [`REPLY_LINES`] lines.
     #[error("the host sent a reply of too many lines")]
     TooManyLines,
+    /// More than [`REPLY_OCTETS`] in all.
+    #[error("the host sent a reply that is too long")]
+    TooLong,
 }
 
 /// Collects bytes until a reply is complete. Bytes after a complete reply stay for the next one, so pipelined answers
@@ -148,6 +151,8 @@ pub struct ReplyParser {
     buffer: Vec<u8>,
     code: Option<u16>,
     lines: Vec<String>,
+    /// Octets of the lines so far.
+    octets: usize,
 }
 
 impl ReplyParser {
@@ -179,10 +184,14 @@ impl ReplyParser {
             if self.lines.len() == REPLY_LINES {
                 return Err(ReplyError::TooManyLines);
             }
+            self.octets += line.len();
+            if self.octets > REPLY_OCTETS {
+                return Err(ReplyError::TooLong);
+            }
             self.code = Some(code);
             self.lines.push(text);
             if is_last {
-                self.code = None;
+                (self.code, self.octets) = (None, 0);
                 return Ok(Some(Reply { code, lines: std::mem::take(&mut self.lines) }));
             }
         }
@@ -269,6 +278,9 @@ mod tests {
             assert_eq!(parse(bytes), Err(error));
         }
         assert_eq!(parse("250-a\r\n".repeat(REPLY_LINES + 1).as_bytes()), Err(ReplyError::TooManyLines));
+        let long = format!("250-{}\r\n", "a".repeat(1000));
+        assert_eq!(parse(long.repeat(17).as_bytes()), Err(ReplyError::TooLong));
+        assert_eq!(parse(format!("{}250 a\r\n", long.repeat(16)).as_bytes()).unwrap().unwrap().lines().len(), 17);
     }
 
     #[test]
