@@ -193,7 +193,31 @@ impl Target {
     }
 }
 
-/// Whether an address belongs to this machine: the system lets a socket be bound to its own addresses only.
+/// Whether an address belongs to this machine: what it sends to itself it sends from that same address. Nothing is sent
+/// to find out. (That a socket can be bound to an address proves nothing: `ip_nonlocal_bind` allows it for any.)
 pub(crate) fn is_our_own(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
+    let address = address.to_canonical();
+    let anywhere: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let source = || {
+        let socket = UdpSocket::bind((anywhere, 0))?;
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    };
+    source().is_ok_and(|source| source.ip() == address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_knows_its_own_addresses() {
+        assert!(is_our_own("127.0.0.1".parse().unwrap()));
+        assert!(!is_our_own("192.0.2.1".parse().unwrap()));
+        assert!(!is_our_own("2001:db8::1".parse().unwrap()));
+        let outward = UdpSocket::bind("0.0.0.0:0").unwrap();
+        if outward.connect("192.0.2.1:9").is_ok() {
+            assert!(is_our_own(outward.local_addr().unwrap().ip()));
+        }
+    }
 }

@@ -61,9 +61,15 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Writes all of `bytes` in as few segments as the stream takes them.
+    ///
+    /// Not after a reply that nobody asked for: the next one would be taken for the answer to this, and an early `250`
+    /// for the one that takes responsibility.
     pub(crate) async fn send(&mut self, bytes: &[u8], patience: Duration) -> Result<(), NoReply> {
         /// The stretch of content that must be taken within one `patience` (RFC 5321 §4.5.3.2.5).
         const BLOCK: usize = 64 * 1024;
+        if self.has_leftover() {
+            return Err(NoReply::OutOfStep);
+        }
         for block in bytes.chunks(BLOCK) {
             let stream = &mut self.stream;
             within(patience, self.deadline, async { Ok(stream.write_all(block).await?) }).await?;
@@ -172,6 +178,20 @@ mod tests {
         connection.deadline = Instant::now() + Duration::from_secs(5);
         let error = connection.reply(Duration::from_secs(300)).await.unwrap_err();
         assert!(matches!(error, NoReply::OutOfTime), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_to_a_host_out_of_step() {
+        let (mut connection, mut host) = pair();
+        host.write_all(b"220 one\r\n220 two\r\n").await.unwrap();
+        let patience = Duration::from_secs(5);
+        assert_eq!(connection.reply(patience).await.unwrap().code(), 220);
+        let error = connection.command(&Command::StartTls, patience).await.unwrap_err();
+        assert!(matches!(error, NoReply::OutOfStep), "{error}");
+        drop(connection);
+        let mut said = Vec::new();
+        host.read_to_end(&mut said).await.unwrap();
+        assert!(said.is_empty());
     }
 
     #[tokio::test]

@@ -175,9 +175,6 @@ impl Transaction<'_, '_> {
     /// The content and the final dot.
     async fn content(&mut self) -> Result<(), Lost> {
         let timeouts = self.session.timeouts;
-        if self.session.has_leftover() {
-            return Err(self.cut_short(NoReply::OutOfStep).await);
-        }
         // The dot goes out in one write with the last of the content, so that it never waits for an ACK of it.
         let mut wire = Vec::with_capacity(self.mail.wire.len() + 3);
         wire.extend_from_slice(self.mail.wire);
@@ -265,35 +262,49 @@ mod tests {
         (run(ready, &mail, "mx.d.test", [127, 0, 0, 1].into()).await, host)
     }
 
-    /// What is made of these replies, which are all there before anything is asked, and what the host then reads.
-    async fn scripted(replies: &str, wire: &[u8]) -> (Vec<Fate>, String) {
+    /// What is made of these replies, each given once its question has come, and all that the host read.
+    async fn scripted(script: &[(&'static str, &'static str)], wire: &[u8]) -> (Vec<Fate>, String) {
         let (ours, mut host) = duplex(64 * 1024);
-        host.write_all(replies.as_bytes()).await.unwrap();
-        let (fates, mut host) = with_host(wire, host, ours).await;
-        let mut said = String::new();
-        host.read_to_string(&mut said).await.unwrap();
-        (fates, said)
+        let script = script.to_vec();
+        let host = tokio::spawn(async move {
+            let mut said = Vec::new();
+            for (question, reply) in script {
+                while !said.ends_with(question.as_bytes()) {
+                    assert_ne!(host.read_buf(&mut said).await.unwrap(), 0, "{}", String::from_utf8_lossy(&said));
+                }
+                host.write_all(reply.as_bytes()).await.unwrap();
+            }
+            host.read_to_end(&mut said).await.unwrap();
+            String::from_utf8(said).unwrap()
+        });
+        let (_, unused) = duplex(1);
+        let (fates, _) = with_host(wire, unused, ours).await;
+        (fates, host.await.unwrap())
     }
 
     const GROUP: &str = "MAIL FROM:<>\r\nRCPT TO:<a@d.test>\r\nRCPT TO:<b@d.test>\r\nDATA\r\n";
 
     #[tokio::test]
     async fn a_host_that_waits_for_content_nobody_gets_is_given_a_lone_dot() {
-        let (fates, said) = scripted("250 \r\n550 \r\n450 \r\n354 \r\n250 \r\n221 \r\n", b"secret\r\n").await;
+        let script =
+            [(GROUP, "250 \r\n550 \r\n450 \r\n354 \r\n"), ("DATA\r\n.\r\n", "250 \r\n"), ("QUIT\r\n", "221 \r\n")];
+        let (fates, said) = scripted(&script, b"secret\r\n").await;
         assert!(matches!(&fates[..], [Fate::Rejected(_), Fate::Postponed(_)]), "{fates:?}");
         assert_eq!(said, format!("{GROUP}.\r\nQUIT\r\n"));
     }
 
     #[tokio::test]
     async fn a_refused_sender_decides_whatever_follows() {
-        let (fates, said) = scripted("550 \r\n503 \r\n503 \r\n503 \r\n221 \r\n", b"secret\r\n").await;
+        let script = [(GROUP, "550 \r\n503 \r\n503 \r\n503 \r\n"), ("QUIT\r\n", "221 \r\n")];
+        let (fates, said) = scripted(&script, b"secret\r\n").await;
         assert!(matches!(&fates[..], [Fate::Rejected(_), Fate::Rejected(_)]), "{fates:?}");
         assert_eq!(said, format!("{GROUP}QUIT\r\n"));
     }
 
     #[tokio::test]
     async fn an_answer_before_the_content_takes_no_responsibility() {
-        let (fates, said) = scripted("250 \r\n250 \r\n250 \r\n354 \r\n250 taken\r\n", b"secret\r\n").await;
+        let script = [(GROUP, "250 \r\n250 \r\n250 \r\n354 \r\n250 taken\r\n")];
+        let (fates, said) = scripted(&script, b"secret\r\n").await;
         assert!(matches!(&fates[..], [Fate::Postponed(_), Fate::Postponed(_)]), "{fates:?}");
         assert_eq!(said, GROUP);
     }
