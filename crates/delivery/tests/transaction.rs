@@ -232,7 +232,7 @@ async fn every_stage_has_its_time() {
     }
     // STARTTLS that is not answered is TLS that failed; QUIT that is not answered is nothing.
     let behaviour = Behaviour { delays: [(Stage::StartTls, Duration::from_secs(60))].into(), ..Behaviour::default() };
-    let run = Scenario { timeouts: Timeouts { command: short, ..long }, ..Scenario::with(behaviour) }.run().await;
+    let run = Scenario { timeouts: Timeouts { command: 5 * short, ..long }, ..Scenario::with(behaviour) }.run().await;
     assert_eq!(run.channel().unwrap().fallback(), Some("starttls-no-reply"));
     let behaviour = Behaviour { delays: [(Stage::Quit, Duration::from_secs(60))].into(), ..Behaviour::default() };
     let begun = Instant::now();
