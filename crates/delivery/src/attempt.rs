@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use policy::disposition::Stage;
-use policy::mx::{NoMailHost, Prohibited, may_reach};
 use policy::tls::{Effective, Minimum, Protection, Resolved, TlsPolicy, Verdict, decide, strengthen};
 use smtp::limits::ADDRESSES_PER_ATTEMPT;
 use smtp::{Address, Command, Domain, EnhancedCode, ReturnPath};
 use tokio::time::timeout_at;
 
-use crate::client::{Client, Credentials, Route, RouteHost, Target, is_our_own};
+use crate::client::{Client, Credentials, Route, RouteHost, Target};
 use crate::connect::{NotOpened, open};
+use crate::hosts::NoHosts;
 use crate::report::{
     Channel, ConnectionReport, Outcome, PlaintextReason, Problem, RecipientReport, Report, STARTTLS_NOT_SUPPORTED,
     STARTTLS_REFUSED, Step,
@@ -53,84 +53,6 @@ impl Client {
             Err(_) => {} // Out of time, as every recipient without an outcome is told.
         }
         attempt.into_report(started, effective)
-    }
-
-    /// The hosts to try, in order.
-    pub(crate) async fn hosts(&self, destination: &Domain, route: Option<&Route>) -> Result<Vec<RouteHost>, NoHosts> {
-        if let Some(route) = route {
-            return Ok(vec![route.host.clone()]);
-        }
-        let answer = self.dns.mx(destination).await.map_err(|error| {
-            NoHosts::for_now("dns-failed", format!("the MX lookup of {destination} failed: {error}"))
-        })?;
-        policy::mx::hosts(destination, answer, rand::random)
-            .map(|hosts| hosts.into_iter().map(|host| RouteHost::Name(host.name)).collect())
-            .map_err(|why| NoHosts::for_good(destination, why))
-    }
-
-    /// The addresses of a host that may be connected to, and a step for each that may not.
-    pub(crate) async fn addresses(&self, host: &RouteHost, route: Option<&Route>) -> (Vec<SocketAddr>, Vec<Step>) {
-        let port = route.map_or(self.options.smtp_port, |route| route.port);
-        let no_address = |reason, detail| (Vec::new(), vec![step(host, None, "skipped", Some(reason), detail)]);
-        let found = match host {
-            RouteHost::Address(address) => vec![*address],
-            RouteHost::Name(name) => match self.dns.addresses(name).await {
-                Ok(found) if found.is_empty() => {
-                    return no_address("no-address", format!("{name} has no address"));
-                }
-                Ok(found) => found,
-                Err(error) => return no_address("dns-failed", error.to_string()),
-            },
-        };
-        let mut skipped = Vec::new();
-        // A route names its host on purpose, wherever it is; what the DNS names is a stranger's choice.
-        let allowed =
-            |address: &IpAddr| match may_reach(*address, is_our_own(*address), &self.options.deliver_to_private) {
-                Err(why) if route.is_none() => {
-                    let words = match why {
-                        Prohibited::NotPublic => "not a public address (see deliver_to_private)",
-                        Prohibited::OurOwn => "an address of this machine: mail would loop (see deliver_to_private)",
-                    };
-                    skipped.push(step(host, Some(*address), "skipped", Some("address-prohibited"), words.to_owned()));
-                    false
-                }
-                _ => true,
-            };
-        let addresses = found.into_iter().filter(allowed).map(|ip| SocketAddr::new(ip, port)).collect();
-        (addresses, skipped)
-    }
-}
-
-/// Why there is no host to try.
-#[derive(Debug)]
-pub struct NoHosts {
-    /// The reason.
-    pub problem: Problem,
-    /// Whether it holds for good.
-    pub permanent: bool,
-}
-
-impl NoHosts {
-    fn for_now(reason: &'static str, words: String) -> NoHosts {
-        let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 3)), reason, words);
-        NoHosts { problem, permanent: false }
-    }
-
-    fn for_good(destination: &Domain, why: NoMailHost) -> NoHosts {
-        let (code, reason, words) = match why {
-            NoMailHost::NullMx => {
-                ((556, EnhancedCode::new(5, 1, 10)), "null-mx", format!("{destination} takes no mail (null MX)"))
-            }
-            NoMailHost::NoSuchDomain => {
-                ((550, EnhancedCode::new(5, 1, 2)), "no-such-domain", format!("{destination} does not exist"))
-            }
-            NoMailHost::NoUsableHost => (
-                (550, EnhancedCode::new(5, 4, 4)),
-                "no-usable-mx",
-                format!("no MX record of {destination} names a host"),
-            ),
-        };
-        NoHosts { problem: Problem::ours(Stage::Lookup, code, reason, words), permanent: true }
     }
 }
 
@@ -414,7 +336,7 @@ fn problem_of_skipped(step: &Step) -> Problem {
     Problem::ours(Stage::Lookup, (451, enhanced), step.reason.unwrap_or("no-address"), words)
 }
 
-fn step(
+pub(crate) fn step(
     host: &RouteHost,
     address: Option<IpAddr>,
     result: &'static str,
@@ -424,16 +346,18 @@ fn step(
     Step { host: host.to_string(), address, result, reason, detail }
 }
 
-/// A transaction in one step: the best that any recipient got.
+/// A transaction in one step. It stands in the evidence of every recipient, so it quotes what the host said only where
+/// that was said to all of them.
 fn step_of_transaction(target: &Target, report: &ConnectionReport, fates: &[Fate]) -> Step {
     let accepted = fates.iter().filter(|fate| matches!(fate, Fate::Accepted(_))).count();
     let result = if accepted > 0 { "delivered" } else { "not-delivered" };
-    let words = match fates.iter().find(|fate| !matches!(fate, Fate::Accepted(_))) {
-        Some(Fate::Rejected(problem) | Fate::Postponed(problem) | Fate::Uncertain(problem)) => {
-            format!("{accepted} of {} recipients taken; {}", fates.len(), said(problem))
-        }
-        _ => format!("{accepted} of {} recipients taken", fates.len()),
-    };
+    let mut words = format!("{accepted} of {} recipients taken", fates.len());
+    let mut problems = fates.iter().map(Fate::problem);
+    if let Some(Some(problem)) = problems.next()
+        && problems.all(|other| other == Some(problem))
+    {
+        words = format!("{words}: {}", said(problem));
+    }
     let reason = report.channel.as_ref().and_then(Channel::fallback);
     step(&target.host, Some(target.ip()), result, reason, words)
 }

@@ -17,6 +17,7 @@ pub mod attempt;
 pub mod client;
 mod connect;
 pub mod connection;
+pub mod hosts;
 pub mod probe;
 pub mod report;
 pub mod resolve;

@@ -7,9 +7,9 @@ use policy::tls::{Minimum, Observed, TlsPolicy, Verdict, decide};
 use smtp::{Domain, Reply};
 use tokio::time::Instant;
 
-use crate::attempt::NoHosts;
 use crate::client::{Client, Target};
 use crate::connect::open;
+use crate::hosts::NoHosts;
 use crate::report::{Problem, Step};
 use crate::starttls::{Observation, observe};
 use crate::tls::{HandshakeError, TlsFacts};

@@ -27,6 +27,16 @@ pub(crate) enum Fate {
     Uncertain(Problem),
 }
 
+impl Fate {
+    /// Why the host did not take responsibility.
+    pub(crate) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Fate::Accepted(_) => None,
+            Fate::Rejected(problem) | Fate::Postponed(problem) | Fate::Uncertain(problem) => Some(problem),
+        }
+    }
+}
+
 /// Runs the transaction. Gives one fate for each recipient, in order; ends the session.
 pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Vec<Fate> {
     let Ready { session, extensions } = ready;

@@ -185,6 +185,7 @@ async fn what_the_dns_says_of_a_domain() {
     let zone = |zone: Zone, _: &testkit::Lab| {
         let zone = zone.null_mx("null.test").servfail("broken.test").a("implicit.test", [127, 0, 0, 2].into());
         let zone = zone.mx("literal.test", 10, "127.0.0.2").mx("dangling.test", 10, "nowhere.test");
+        let zone = zone.txt("silent.test", "a name without MX and without address");
         let zone = zone.mx("alias.test", 10, "other.alias.test").cname("other.alias.test", "mx.d.test");
         let zone = zone.mx("half.test", 10, "mx.half.test").a("mx.half.test", [127, 0, 0, 2].into());
         let zone = zone.servfail_for("mx.half.test", Rtype::AAAA).servfail_for("unknown.test", Rtype::A);
@@ -195,6 +196,7 @@ async fn what_the_dns_says_of_a_domain() {
         ("null.test", ("failed", 556), (5, 1, 10), "null-mx"),
         ("nonesuch.test", ("failed", 550), (5, 1, 2), "no-such-domain"),
         ("literal.test", ("failed", 550), (5, 4, 4), "no-usable-mx"),
+        ("silent.test", ("failed", 550), (5, 4, 4), "no-address"),
         ("broken.test", ("deferred", 451), (4, 4, 3), "dns-failed"),
         ("unknown.test", ("deferred", 451), (4, 4, 3), "dns-failed"),
         ("dangling.test", ("deferred", 451), (4, 4, 4), "no-address"),
@@ -279,6 +281,7 @@ async fn a_configured_source_address_is_used_and_no_other() {
     let run = Scenario { source_addresses: vec!["::1"], ..Scenario::default() }.run().await;
     assert_eq!(run.outcomes(), [("deferred", 451)]);
     assert!(run.problem().message.contains("source_addresses"), "{}", run.problem().message);
+    assert_eq!(run.report.steps[0].reason, Some("no-source-address"));
     assert!(run.receiver().sessions().is_empty());
 }
 

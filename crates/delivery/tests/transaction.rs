@@ -41,6 +41,8 @@ async fn each_recipient_has_its_own_answer() {
         ];
         assert_eq!(run.outcomes(), expected);
         assert_eq!(run.receiver().messages()[0].recipients, ["bob@d.test", "forwarded@d.test"]);
+        // The steps are everyone's evidence: what a host said to one recipient is not told to the others.
+        assert_eq!(run.report.steps.last().unwrap().detail, "2 of 6 recipients taken");
         run.assert_clean();
     }
 }
