@@ -84,17 +84,32 @@ fn page(connection: &Connection, query: &EventQuery) -> Result<Vec<Event>, Store
     let mut messages: HashMap<i64, Arc<MessageSummary>> = HashMap::new();
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        let id: i64 = get(row, "message")?;
-        let message = match messages.get(&id) {
-            Some(known) => known.clone(),
-            None => {
-                let read = summary(connection, MessageId(id))?.ok_or_else(|| damaged("message"))?;
-                messages.entry(id).or_insert(Arc::new(read)).clone()
+        match readable(connection, row, &mut messages) {
+            Ok(event) => events.push(event),
+            // One row that is damaged must not hide all others.
+            Err(StoreError::Damaged(what)) => {
+                tracing::error!(at = get::<i64>(row, "at")?, what, "the store is damaged: an event is left out");
             }
-        };
-        events.push(event(row, message)?);
+            Err(other) => return Err(other),
+        }
     }
     Ok(events)
+}
+
+fn readable(
+    connection: &Connection,
+    row: &Row<'_>,
+    messages: &mut HashMap<i64, Arc<MessageSummary>>,
+) -> Result<Event, StoreError> {
+    let id: i64 = get(row, "message")?;
+    let message = match messages.get(&id) {
+        Some(known) => known.clone(),
+        None => {
+            let read = summary(connection, MessageId(id))?.ok_or_else(|| damaged("message"))?;
+            messages.entry(id).or_insert(Arc::new(read)).clone()
+        }
+    };
+    event(row, message)
 }
 
 /// The statement of a query. Only words of our own become part of its text; whatever a caller names is bound.

@@ -234,7 +234,8 @@ fn addresses(connection: &Connection, id: MessageId) -> Result<Vec<Address>, Sto
     let mut rows = select.query([id.0])?;
     let mut addresses = Vec::new();
     while let Some(row) = rows.next()? {
-        addresses.push(parsed(row, "address")?);
+        // The queue tells of one that cannot be read; it must not hide the others.
+        addresses.extend(parsed(row, "address").ok());
     }
     Ok(addresses)
 }

@@ -1,16 +1,17 @@
 //! The queue: recipients claimed under a lease, and what became of them.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
-use smtp::Domain;
+use smtp::{Domain, EnhancedCode};
 
 use super::row::{get, number, parsed, resolved, time, to_json};
 use super::writer::Writing;
 use super::{Engine, event};
 use crate::{
-    Claim, ClaimedRecipient, Job, MessageId, NewState, RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome, StoreError,
-    Timestamp,
+    AttemptRecord, Claim, ClaimedRecipient, EventKind, FailureReason, Job, MessageId, NewEvent, NewState,
+    RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome, Severity, StoreError, Timestamp,
 };
 
 /// About how many octets one outcome and its events take in the tables.
@@ -33,6 +34,9 @@ pub(super) const DUE_OF_MESSAGE: &str = "
     SELECT id, address, attempts FROM recipient INDEXED BY recipient_message
     WHERE message = ?1 AND destination = ?2 AND due_at <= ?3
     ORDER BY id LIMIT ?4";
+
+const WAITING_AT_DESTINATION: &str =
+    "SELECT id FROM recipient INDEXED BY recipient_due WHERE destination = ?1 AND due_at IS NOT NULL";
 
 const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1";
 
@@ -155,32 +159,36 @@ impl Ask {
         let mut select = writing.connection.prepare_cached(DUE_DESTINATIONS)?;
         let mut rows = select.query(params![self.now.as_micros(), self.busy, number(self.limit as u64)])?;
         let mut names = Vec::new();
+        let mut unreadable = Vec::new();
         while let Some(row) = rows.next()? {
-            names.push(parsed(row, "name")?);
+            match parsed(row, "name") {
+                Ok(name) => names.push(name),
+                Err(_) => unreadable.push(get::<String>(row, "name")?),
+            }
+        }
+        drop(rows);
+        for name in unreadable {
+            self.give_up_destination(writing, &name)?;
         }
         Ok(names)
     }
 
+    /// The next job for a destination. What cannot be read is given up, so that it holds up nobody else.
     fn job(&self, writing: &Writing<'_>, destination: &Domain) -> Result<Option<Job>, StoreError> {
-        let mut select = writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
-        let oldest =
-            select.query_row(params![destination.as_str(), self.now.as_micros()], |row| row.get(0)).optional()?;
-        let Some(message) = oldest.map(MessageId) else { return Ok(None) };
-        let recipients = self.lease(writing, message, destination)?;
-        let mut select = writing.connection.prepare_cached(JOB)?;
-        let mut rows = select.query([message.0])?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        Ok(Some(Job {
-            message,
-            domain: parsed(row, "domain")?,
-            destination: destination.clone(),
-            return_path: get(row, "return_path")?,
-            message_id: get(row, "message_id")?,
-            tls: resolved(row)?,
-            size: get::<i64>(row, "size")?.unsigned_abs(),
-            recipients,
-            accepted_at: time(row, "accepted_at")?,
-        }))
+        let mut oldest = writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
+        loop {
+            let message = oldest.query_row(params![destination.as_str(), self.now.as_micros()], |row| row.get(0));
+            let Some(message) = message.optional()?.map(MessageId) else { return Ok(None) };
+            let recipients = self.lease(writing, message, destination)?;
+            let ids: Vec<RecipientId> = recipients.iter().map(|recipient| recipient.id).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            match job_of(writing, message, destination, recipients) {
+                Err(StoreError::Damaged(what)) => self.give_up(writing, &ids, &what)?,
+                job => return job,
+            }
+        }
     }
 
     fn lease(
@@ -193,16 +201,88 @@ impl Ask {
         let most = number(RECIPIENTS_PER_JOB as u64);
         let mut rows = select.query(params![message.0, destination.as_str(), self.now.as_micros(), most])?;
         let mut recipients = Vec::new();
+        let mut unreadable = Vec::new();
         while let Some(row) = rows.next()? {
             let id = RecipientId(get(row, "id")?);
-            recipients.push(ClaimedRecipient { id, address: parsed(row, "address")?, attempts: get(row, "attempts")? });
+            match (parsed(row, "address"), get(row, "attempts")) {
+                (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
+                _ => unreadable.push(id),
+            }
         }
         drop(rows);
+        self.give_up(writing, &unreadable, "unreadable recipient")?;
         let mut lease = writing.connection.prepare_cached(LEASE)?;
         for recipient in &recipients {
             lease.execute(params![recipient.id.0, self.lease_until.as_micros()])?;
         }
         Ok(recipients)
+    }
+
+    /// Damage, or a row of an older program that this one understands no more. Reported failed, since nobody will ever
+    /// be able to deliver it.
+    fn give_up(&self, writing: &Writing<'_>, ids: &[RecipientId], what: &str) -> Result<(), StoreError> {
+        for id in ids {
+            tracing::error!(recipient = id.0, what, "the store is damaged: a recipient is given up");
+            let outcome = RecipientOutcome { recipient: *id, state: NewState::Failed, events: vec![given_up(what)] };
+            record_one(writing, self.now, &outcome)?;
+        }
+        Ok(())
+    }
+
+    fn give_up_destination(&self, writing: &Writing<'_>, name: &str) -> Result<(), StoreError> {
+        let ids: Vec<RecipientId> = writing
+            .connection
+            .prepare_cached(WAITING_AT_DESTINATION)?
+            .query_map([name], |row| row.get(0).map(RecipientId))?
+            .collect::<Result<_, _>>()?;
+        self.give_up(writing, &ids, "unreadable destination")?;
+        refresh(writing, name)
+    }
+}
+
+fn job_of(
+    writing: &Writing<'_>,
+    message: MessageId,
+    destination: &Domain,
+    recipients: Vec<ClaimedRecipient>,
+) -> Result<Option<Job>, StoreError> {
+    let mut select = writing.connection.prepare_cached(JOB)?;
+    let mut rows = select.query([message.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(Job {
+        message,
+        domain: parsed(row, "domain")?,
+        destination: destination.clone(),
+        return_path: get(row, "return_path")?,
+        message_id: get(row, "message_id")?,
+        tls: resolved(row)?,
+        size: get::<i64>(row, "size")?.unsigned_abs(),
+        recipients,
+        accepted_at: time(row, "accepted_at")?,
+    }))
+}
+
+/// No attempt was made, and none will be.
+fn given_up(what: &str) -> NewEvent {
+    let attempt = AttemptRecord {
+        attempt_no: 0,
+        code: 554,
+        enhanced_code: Some(EnhancedCode::new(5, 3, 0)),
+        message: format!("the store is damaged: {what}"),
+        description: String::new(),
+        session: Duration::ZERO,
+        retry_after: None,
+        utf8: false,
+        connection: None,
+        details: serde_json::Value::Null,
+        last_code: None,
+        last_message: None,
+    };
+    NewEvent {
+        kind: EventKind::Failed,
+        severity: Some(Severity::Permanent),
+        reason: Some(FailureReason::Generic),
+        attempt: Some(attempt),
     }
 }
 

@@ -200,3 +200,40 @@ async fn a_server_that_starts_frees_what_a_dead_one_had() {
     check_destinations(&store).await;
     assert_eq!(store.release_leases().await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_fails_alone() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    let damages = [
+        ("a@one.example", "UPDATE recipient SET address = 'nobody' WHERE address = 'a@one.example'"),
+        ("b@one.example", "UPDATE recipient SET attempts = -1 WHERE address = 'b@one.example'"),
+        ("a@two.example", "UPDATE message SET require_tls_from = 'nobody' WHERE header_to = 'a@two.example'"),
+        (
+            "a@three.example",
+            "UPDATE recipient SET destination = 'not a name' WHERE address = 'a@three.example';
+            INSERT INTO destination SELECT 'not a name', due_at FROM destination WHERE name = 'three.example';
+            DELETE FROM destination WHERE name = 'three.example'",
+        ),
+    ];
+    for (to, damage) in damages {
+        store.accept(message(&[to])).await.unwrap();
+        store.engine().writer.run(0, move |writing| Ok(writing.connection.execute_batch(damage)?)).await.unwrap();
+    }
+    for to in ["c@one.example", "c@two.example"] {
+        store.accept(message(&[to])).await.unwrap();
+    }
+
+    assert_eq!(addresses(&claim(&store, 10).await), ["c@one.example", "c@two.example"]);
+    assert!(claim(&store, 10).await.is_empty());
+    check_destinations(&store).await;
+    assert_eq!(store.queued().await.unwrap(), 2);
+    // What can still be told as an event is told.
+    let failed: Vec<_> = all_events(&store).await.into_iter().filter(|e| e.kind == EventKind::Failed).collect();
+    let told: Vec<_> = failed.iter().map(|event| event.recipient.to_string()).collect();
+    assert_eq!(told, ["a@three.example", "b@one.example"]);
+    assert!(failed.iter().all(|event| event.severity == Some(Severity::Permanent)));
+    let written = "SELECT count(*) FROM event WHERE kind = 'failed'";
+    let written = store.engine().readers.run(|c| Ok(c.query_row(written, [], |row| row.get::<_, i64>(0))?)).await;
+    assert_eq!(written, Ok(4));
+}
