@@ -6,14 +6,17 @@
 
 mod client;
 mod outcome;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use policy::retry::Schedule;
 use smtp::{Domain, ReturnPath};
-use store::{Claim, Job, NewState, RecipientOutcome, Store, StoreError, Timestamp};
+use store::{Claim, Job, RecipientId, RecipientOutcome, Store, StoreError, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -28,6 +31,8 @@ const CLAIM: usize = 64;
 const NAP: Duration = Duration::from_secs(60);
 /// How long to wait before a store that failed is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How much longer than its time of grace a stop waits for outcomes that are known and not yet recorded.
+const RECORD_GRACE: Duration = Duration::from_secs(5);
 
 /// How many attempts run at once.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +48,29 @@ pub struct Queue {
     shared: Arc<Shared>,
     concurrency: Concurrency,
     wake: Arc<Notify>,
-    running: JoinSet<Domain>,
+    lease: Duration,
+    running: JoinSet<Ended>,
     in_flight: HashMap<Domain, usize>,
+    /// The recipients of what runs. A lease is a time, and the clock may jump beyond it; this never does.
+    held: HashSet<RecipientId>,
+    /// Turns true when what still talks to a host is to be dropped.
+    cut: watch::Sender<bool>,
+}
+
+/// What an attempt had, and has no more.
+struct Ended {
+    destination: Domain,
+    recipients: Vec<RecipientId>,
+}
+
+/// Why nothing more is claimed for now.
+enum Pause {
+    /// All that was due at this time and may run does run.
+    AllClaimed(Timestamp),
+    /// No more attempts may run at once.
+    Full,
+    /// The store failed.
+    StoreFailed,
 }
 
 /// What every attempt needs.
@@ -52,6 +78,8 @@ struct Shared {
     store: Store,
     client: delivery::Client,
     schedule: Schedule,
+    /// Attempts whose outcome the store did not take yet.
+    unrecorded: AtomicUsize,
 }
 
 impl Queue {
@@ -64,52 +92,58 @@ impl Queue {
         wake: Arc<Notify>,
     ) -> Queue {
         Queue {
-            shared: Arc::new(Shared { store, client, schedule }),
+            shared: Arc::new(Shared { store, client, schedule, unrecorded: AtomicUsize::new(0) }),
             concurrency,
             wake,
+            lease: LEASE,
             running: JoinSet::new(),
             in_flight: HashMap::new(),
+            held: HashSet::new(),
+            cut: watch::Sender::new(false),
         }
     }
 
     /// Works until `stop` turns true, then lets what runs finish for `grace`.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>, grace: Duration) {
         while !*stop.borrow() {
-            let claimed_all = self.fill().await;
-            let nap = if claimed_all { self.until_next_due().await } else { NAP };
+            let pause = self.fill(&stop).await;
+            let nap = match pause {
+                Pause::AllClaimed(at) => self.until_next_due(at).await,
+                Pause::Full => NAP,
+                Pause::StoreFailed => STORE_PAUSE,
+            };
             tokio::select! {
                 _ = stop.wait_for(|stopping| *stopping) => break,
                 Some(ended) = self.running.join_next() => self.ended(ended),
-                () = self.wake.notified(), if claimed_all => {}
+                () = self.wake.notified(), if matches!(pause, Pause::AllClaimed(_)) => {}
                 () = tokio::time::sleep(nap) => {}
             }
         }
         self.finish(grace).await;
     }
 
-    /// Claims and starts jobs until nothing more is due or nothing more may run. Returns whether all that is due and
-    /// not busy was claimed.
-    async fn fill(&mut self) -> bool {
+    /// Claims and starts jobs until nothing more is due, nothing more may run, or the server stops.
+    async fn fill(&mut self, stop: &watch::Receiver<bool>) -> Pause {
         loop {
             while let Some(ended) = self.running.try_join_next() {
                 self.ended(ended);
             }
-            let limit = self.concurrency.total.saturating_sub(self.running.len()).min(CLAIM);
-            if limit == 0 {
-                return false;
+            // An attempt whose outcome cannot be written would be made again: none begins until it can.
+            if self.shared.unrecorded.load(Ordering::Relaxed) > 0 {
+                return Pause::StoreFailed;
             }
-            match self.claim(limit).await {
-                Ok(jobs) => {
-                    let claimed_all = jobs.len() < limit;
-                    jobs.into_iter().for_each(|job| self.start(job));
-                    if claimed_all {
-                        return true;
-                    }
-                }
+            let limit = self.concurrency.total.saturating_sub(self.running.len()).min(CLAIM);
+            if limit == 0 || *stop.borrow() {
+                return Pause::Full;
+            }
+            let now = Timestamp::now();
+            match self.claim(now, limit).await {
+                // A claim takes a part of what a destination may have, so one that brought something is not the last.
+                Ok(jobs) if jobs.is_empty() => return Pause::AllClaimed(now),
+                Ok(jobs) => jobs.into_iter().for_each(|job| self.start(job)),
                 Err(error) => {
                     tracing::error!(%error, "cannot claim what is due");
-                    tokio::time::sleep(STORE_PAUSE).await;
-                    return false;
+                    return Pause::StoreFailed;
                 }
             }
         }
@@ -117,47 +151,58 @@ impl Queue {
 
     /// One claim takes up to half of what a destination may have, and none where less than that is free: so the
     /// limit holds without asking for each destination by itself.
-    async fn claim(&self, limit: usize) -> Result<Vec<Job>, StoreError> {
+    async fn claim(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, StoreError> {
         let most = self.concurrency.per_destination;
         let per_destination = most.div_ceil(2);
         let is_busy = |running: usize| running + per_destination > most;
         let busy: Vec<Domain> =
             self.in_flight.iter().filter(|(_, running)| is_busy(**running)).map(|(domain, _)| domain.clone()).collect();
-        let now = Timestamp::now();
-        let claim = Claim { now, lease_until: now + LEASE, limit, per_destination, busy: &busy };
+        let claim = Claim { now, lease_until: now + self.lease, limit, per_destination, busy: &busy };
         self.shared.store.claim(claim).await
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, mut job: Job) {
+        // What is still being tried although its lease ended got a new lease by this claim, and goes on.
+        job.recipients.retain(|recipient| self.held.insert(recipient.id));
+        if job.recipients.is_empty() {
+            return;
+        }
         let destination = job.destination.clone();
+        let recipients = job.recipients.iter().map(|recipient| recipient.id).collect();
         *self.in_flight.entry(destination.clone()).or_default() += 1;
-        let shared = self.shared.clone();
+        let (shared, cut, job) = (self.shared.clone(), self.cut.subscribe(), Arc::new(job));
         self.running.spawn(async move {
-            // A fault in one attempt must not count against its destination for ever: the domain comes back whatever
-            // happens, and the lease of the job ends by itself.
-            let attempt = tokio::spawn(async move { shared.deliver(job).await });
+            let attempt = tokio::spawn({
+                let (shared, job) = (shared.clone(), job.clone());
+                async move { shared.deliver(&job, cut).await }
+            });
             let _abort = AbortOnDrop(attempt.abort_handle());
+            // A fault in one attempt is one attempt that failed: counted, told, and not repeated for ever.
             if let Err(error) = attempt.await {
-                tracing::error!(%error, %destination, "an attempt ended by a fault");
+                tracing::error!(%error, %destination, message_id = job.message_id, "an attempt ended by a fault");
+                shared.record_fault(&job, "a fault in this server ended the attempt").await;
             }
-            destination
+            Ended { destination, recipients }
         });
     }
 
-    fn ended(&mut self, ended: Result<Domain, tokio::task::JoinError>) {
-        let Ok(domain) = ended else { return };
-        if let Some(running) = self.in_flight.get_mut(&domain) {
+    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        let Ok(ended) = ended else { return };
+        for recipient in &ended.recipients {
+            self.held.remove(recipient);
+        }
+        if let Some(running) = self.in_flight.get_mut(&ended.destination) {
             *running -= 1;
             if *running == 0 {
-                self.in_flight.remove(&domain);
+                self.in_flight.remove(&ended.destination);
             }
         }
     }
 
-    async fn until_next_due(&self) -> Duration {
-        let now = Timestamp::now();
-        match self.shared.store.next_due(now).await {
-            Ok(Some(due)) => due.since(now).min(NAP).max(Duration::from_millis(1)),
+    /// How long until something becomes due that was not due at `claimed`.
+    async fn until_next_due(&self, claimed: Timestamp) -> Duration {
+        match self.shared.store.next_due(claimed).await {
+            Ok(Some(due)) => due.since(Timestamp::now()).min(NAP).max(Duration::from_millis(1)),
             Ok(None) => NAP,
             Err(error) => {
                 tracing::error!(%error, "cannot look for what becomes due");
@@ -166,16 +211,29 @@ impl Queue {
         }
     }
 
-    /// Waits for what runs. What does not finish in time is dropped where it stands; its recipients are due again.
+    /// Waits for what runs. What does not finish in time is dropped where it stands, and its recipients are due again;
+    /// but what is known already is still recorded, or it would be done twice.
     async fn finish(mut self, grace: Duration) {
         if !self.running.is_empty() {
             tracing::info!(attempts = self.running.len(), "waiting for running deliveries");
         }
-        let all = async { while self.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, all).await.is_err() {
-            tracing::warn!(attempts = self.running.len(), "deliveries cut short by the stop; they will be repeated");
+        if self.all_ended(grace).await {
+            return;
+        }
+        tracing::warn!(attempts = self.running.len(), "deliveries cut short by the stop; they will be repeated");
+        self.cut.send_replace(true);
+        if !self.all_ended(RECORD_GRACE).await {
+            tracing::error!(
+                attempts = self.running.len(),
+                "outcomes could not be recorded; their mail may go out again"
+            );
             self.running.shutdown().await;
         }
+    }
+
+    async fn all_ended(&mut self, within: Duration) -> bool {
+        let all = async { while self.running.join_next().await.is_some() {} };
+        tokio::time::timeout(within, all).await.is_ok()
     }
 }
 
@@ -189,17 +247,28 @@ impl Drop for AbortOnDrop {
 }
 
 impl Shared {
-    async fn deliver(&self, job: Job) {
+    /// Attempts and records. Only the attempt can be cut short.
+    async fn deliver(&self, job: &Job, mut cut: watch::Receiver<bool>) {
+        let outcomes = tokio::select! {
+            biased;
+            outcomes = self.attempt(job) => outcomes,
+            _ = cut.wait_for(|cut| *cut) => return,
+        };
+        self.record(job, outcomes).await;
+    }
+
+    async fn attempt(&self, job: &Job) -> Vec<RecipientOutcome> {
         let wire = match self.store.wire(job.message).await {
             Ok(Some(wire)) => wire,
-            Ok(None) => return self.record(&job, outcome::content_lost(&job)).await,
+            Ok(None) => return outcome::content_lost(job),
             Err(error) => {
                 tracing::error!(%error, message_id = job.message_id, "cannot read a message");
-                return self.record(&job, released(&job)).await;
+                let words = "the content of the message could not be read from the store";
+                return outcome::fault(job, words, &self.schedule, Timestamp::now());
             }
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let return_path = return_path_of(&job);
+        let return_path = return_path_of(job);
         let report = self
             .client
             .attempt(delivery::Job {
@@ -210,26 +279,43 @@ impl Shared {
                 sender: job.tls,
             })
             .await;
-        outcome::log(&job, &report);
-        self.record(&job, outcome::of_report(&job, &report, &self.schedule, Timestamp::now())).await;
+        outcome::log(job, &report);
+        outcome::of_report(job, &report, &self.schedule, Timestamp::now())
     }
 
     /// Records until the store takes it: an outcome that is not kept would mean a second delivery.
     async fn record(&self, job: &Job, outcomes: Vec<RecipientOutcome>) {
-        let lease_ends = tokio::time::Instant::now() + LEASE;
-        while let Err(error) = self.store.record(Timestamp::now(), outcomes.clone()).await {
+        let Err(mut error) = self.store.record(Timestamp::now(), outcomes.clone()).await else { return };
+        let _unrecorded = Counted::new(&self.unrecorded);
+        loop {
             tracing::error!(%error, message_id = job.message_id, "cannot record an outcome; trying again");
             tokio::time::sleep(STORE_PAUSE).await;
-            if tokio::time::Instant::now() > lease_ends {
-                return;
+            match self.store.record(Timestamp::now(), outcomes.clone()).await {
+                Ok(()) => return,
+                Err(again) => error = again,
             }
         }
     }
+
+    async fn record_fault(&self, job: &Job, words: &str) {
+        self.record(job, outcome::fault(job, words, &self.schedule, Timestamp::now())).await;
+    }
 }
 
-fn released(job: &Job) -> Vec<RecipientOutcome> {
-    let release = |id| RecipientOutcome { recipient: id, state: NewState::Released, events: Vec::new() };
-    job.recipients.iter().map(|recipient| release(recipient.id)).collect()
+/// One more, as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Counted<'_> {
+    fn new(count: &AtomicUsize) -> Counted<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What was stored was an address when it was accepted; were it none any more, failures would go nowhere.

@@ -37,33 +37,49 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
 /// The content of a message is gone although it was not finished: reported, never silently dropped.
 pub(super) fn content_lost(job: &Job) -> Vec<RecipientOutcome> {
     let words = "the content of the message is no longer in the store";
-    let event = |recipient: &ClaimedRecipient| NewEvent {
-        kind: EventKind::Failed,
-        severity: Some(Severity::Permanent),
-        reason: Some(FailureReason::Generic),
-        attempt: Some(AttemptRecord {
-            attempt_no: recipient.attempts + 1,
-            code: 554,
-            enhanced_code: Some(EnhancedCode::new(5, 3, 0)),
-            message: words.to_owned(),
-            description: words.to_owned(),
-            session: Duration::ZERO,
-            retry_after: None,
-            utf8: false,
-            connection: None,
-            details: serde_json::Value::Null,
-            last_code: None,
-            last_message: None,
-        }),
+    let lost = |recipient: &ClaimedRecipient| RecipientOutcome {
+        recipient: recipient.id,
+        state: NewState::Failed,
+        events: vec![failure(
+            Severity::Permanent,
+            FailureReason::Generic,
+            ours(recipient, 554, EnhancedCode::new(5, 3, 0), words),
+        )],
     };
-    let failed = |recipient| (NewState::Failed, vec![event(recipient)]);
-    job.recipients
-        .iter()
-        .map(|recipient| {
-            let (state, events) = failed(recipient);
-            RecipientOutcome { recipient: recipient.id, state, events }
-        })
-        .collect()
+    job.recipients.iter().map(lost).collect()
+}
+
+/// An attempt failed by a fault of our own: told and counted like any other, so that it cannot go on for ever.
+pub(super) fn fault(job: &Job, words: &str, schedule: &Schedule, now: Timestamp) -> Vec<RecipientOutcome> {
+    let failed = |recipient: &ClaimedRecipient| {
+        let retry_after = schedule.wait_after(recipient.attempts + 1);
+        let attempt = AttemptRecord { retry_after, ..ours(recipient, 451, EnhancedCode::new(4, 3, 0), words) };
+        let (state, last) = match retry_after {
+            Some(wait) => (NewState::Deferred { until: now + wait }, None),
+            None => (NewState::Failed, Some(old(attempt.clone()))),
+        };
+        let first = failure(Severity::Temporary, FailureReason::Generic, attempt);
+        RecipientOutcome { recipient: recipient.id, state, events: [Some(first), last].into_iter().flatten().collect() }
+    };
+    job.recipients.iter().map(failed).collect()
+}
+
+/// An attempt that came to no host.
+fn ours(recipient: &ClaimedRecipient, code: u16, enhanced_code: EnhancedCode, words: &str) -> AttemptRecord {
+    AttemptRecord {
+        attempt_no: recipient.attempts + 1,
+        code,
+        enhanced_code: Some(enhanced_code),
+        message: words.to_owned(),
+        description: words.to_owned(),
+        session: Duration::ZERO,
+        retry_after: None,
+        utf8: false,
+        connection: None,
+        details: serde_json::Value::Null,
+        last_code: None,
+        last_message: None,
+    }
 }
 
 /// One line for the operator for each recipient: how it ended and how it travelled. Never a body, never a header.
@@ -126,14 +142,7 @@ impl Told<'_> {
 
     /// After the last deferral: its own event has the evidence, this one says that there is no further attempt.
     fn too_old(&self, problem: &Problem) -> NewEvent {
-        let attempt = AttemptRecord {
-            code: TOO_OLD,
-            message: "Too old".to_owned(),
-            last_code: Some(problem.code),
-            last_message: Some(problem.message.clone()),
-            ..self.attempt()
-        };
-        failure(Severity::Permanent, FailureReason::Old, attempt)
+        old(AttemptRecord { code: problem.code, message: problem.message.clone(), ..self.attempt() })
     }
 
     fn attempt_with(&self, problem: &Problem) -> AttemptRecord {
@@ -163,6 +172,21 @@ impl Told<'_> {
             last_message: None,
         }
     }
+}
+
+/// The end of the schedule, after this last attempt.
+fn old(last: AttemptRecord) -> NewEvent {
+    let attempt = AttemptRecord {
+        code: TOO_OLD,
+        enhanced_code: None,
+        message: "Too old".to_owned(),
+        description: String::new(),
+        retry_after: None,
+        last_code: Some(last.code),
+        last_message: Some(last.message),
+        ..last
+    };
+    failure(Severity::Permanent, FailureReason::Old, attempt)
 }
 
 fn failure(severity: Severity, reason: FailureReason, attempt: AttemptRecord) -> NewEvent {

@@ -1,0 +1,240 @@
+//! The worker against a real store and real receivers, where time or the store misbehaves.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::Bytes;
+use policy::tls::{TlsSettings, resolve};
+use store::{Direction, EventKind, EventQuery, Filter, Location, Method, NewMessage, NewState, Role, Severity};
+use testkit::{Behaviour, Lab, Receiver, Stage, Tls};
+
+use super::*;
+use crate::config::Config;
+
+/// Far more than is needed, since machines are busy; and far less than [`NAP`].
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Scene {
+    _lab: Lab,
+    receiver: Receiver,
+    directory: PathBuf,
+    store: Store,
+    stop: watch::Sender<bool>,
+}
+
+impl Scene {
+    /// A receiver for `a@slow.test` that takes its time with the final dot.
+    async fn new(slowness: Duration) -> (Scene, Queue) {
+        let mut lab = Lab::empty().await.unwrap();
+        let delays = [(Stage::EndOfData, slowness)].into();
+        // One connection for each attempt.
+        let behaviour = Behaviour { delays, tls: Tls::NotOffered, ..Behaviour::default() };
+        let receiver = lab.add("slow", behaviour).await.unwrap();
+        let directory = std::env::temp_dir().join(format!("waxwing-queue-{:016x}", rand::random::<u64>()));
+        let config = Config {
+            resolver: Some(lab.dns_addr()),
+            deliver_to_private: vec!["127.0.0.0/8".parse().unwrap()],
+            smtp_port: lab.smtp_port(),
+            ..Config::default()
+        };
+        let store = Store::open(&Location::sqlite(&directory), Role::Server).await.unwrap();
+        let queue = Queue::new(
+            store.clone(),
+            client_of(&config).unwrap(),
+            Schedule::default(),
+            Concurrency { total: 50, per_destination: 4 },
+            Arc::new(Notify::new()),
+        );
+        (Scene { _lab: lab, receiver, directory, store, stop: watch::Sender::new(false) }, queue)
+    }
+
+    async fn accept(&self, deliver_at: Option<Timestamp>) {
+        let message = NewMessage {
+            domain: "sender.example".parse().unwrap(),
+            message_id: "1@sender.example".to_owned(),
+            return_path: String::new(),
+            header_from: String::new(),
+            header_to: String::new(),
+            subject: String::new(),
+            size: 14,
+            wire: Bytes::from_static(b"Subject: x\r\n\r\n"),
+            attachments: Vec::new(),
+            tags: Vec::new(),
+            user_variables: serde_json::Map::new(),
+            tls: resolve(TlsSettings::default(), TlsSettings::default()),
+            method: Method::Http,
+            test_mode: false,
+            deliver_at,
+            recipients: vec!["a@slow.test".parse().unwrap()],
+            api_key_id: None,
+            originating_ip: None,
+        };
+        self.store.accept(message).await.unwrap();
+    }
+
+    fn run(&self, queue: Queue, grace: Duration) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(queue.run(self.stop.subscribe(), grace))
+    }
+
+    /// Takes the database away under the store, which then refuses everything; or gives it back.
+    fn lose_database(&self, lose: bool) {
+        let (here, away) = (self.directory.join("waxwing.db"), self.directory.join("away"));
+        let (from, to) = if lose { (here, away) } else { (away, here) };
+        std::fs::rename(from, to).unwrap();
+    }
+
+    async fn kinds(&self) -> Vec<EventKind> {
+        let query = EventQuery {
+            domain: "sender.example".parse().unwrap(),
+            begin: None,
+            end: None,
+            direction: Direction::Ascending,
+            after: None,
+            limit: 100,
+            filter: Filter::All,
+        };
+        self.store.events(query).await.unwrap().iter().map(|event| event.kind).collect()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < end, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a clock that jumps forward, or a machine that slept, makes of leases.
+#[tokio::test]
+async fn a_lease_that_ends_under_an_attempt_repeats_nothing() {
+    let (scene, mut queue) = Scene::new(Duration::from_millis(700)).await;
+    queue.lease = Duration::from_millis(50);
+    scene.accept(None).await;
+    let running = scene.run(queue, PATIENCE);
+    until("delivered", async || scene.kinds().await.contains(&EventKind::Delivered)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(scene.receiver.sessions().len(), 1, "another attempt began beside the first");
+    scene.stop.send_replace(true);
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn every_connection_that_a_destination_may_have_is_used() {
+    let (scene, queue) = Scene::new(Duration::from_secs(3)).await;
+    for _ in 0..6 {
+        scene.accept(None).await;
+    }
+    let running = scene.run(queue, Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(scene.receiver.sessions().len(), 4);
+    scene.stop.send_replace(true);
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_became_due_since_the_last_claim_is_seen() {
+    let (scene, queue) = Scene::new(Duration::ZERO).await;
+    let claimed = Timestamp::now();
+    scene.accept(Some(claimed + Duration::from_millis(1))).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(queue.until_next_due(claimed).await, Duration::from_millis(1));
+}
+
+#[tokio::test]
+async fn a_store_that_failed_is_asked_again_soon() {
+    let (scene, queue) = Scene::new(Duration::ZERO).await;
+    scene.accept(None).await;
+    scene.lose_database(true);
+    let running = scene.run(queue, PATIENCE);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(scene.receiver.messages().is_empty());
+    scene.lose_database(false);
+    until("delivered", async || scene.receiver.messages().len() == 1).await;
+    scene.stop.send_replace(true);
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_delivered_and_cannot_be_recorded_yet_is_delivered_once() {
+    let (scene, mut queue) = Scene::new(Duration::from_millis(500)).await;
+    queue.lease = Duration::from_millis(50);
+    scene.accept(None).await;
+    scene.accept(Some(Timestamp::now() + Duration::from_secs(1))).await;
+    let running = scene.run(queue, PATIENCE);
+    until("connected", async || scene.receiver.sessions().len() == 1).await;
+    scene.lose_database(true);
+    until("taken", async || scene.receiver.messages().len() == 1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(scene.receiver.sessions().len(), 1, "nothing begins while an outcome waits to be written");
+    scene.lose_database(false);
+    until("both delivered", async || scene.store.queued().await.unwrap() == 0).await;
+    assert_eq!(scene.receiver.messages().len(), 2);
+    scene.stop.send_replace(true);
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_cuts_short_what_runs_and_not_what_is_known() {
+    let (scene, queue) = Scene::new(Duration::from_millis(500)).await;
+    scene.accept(None).await;
+    let running = scene.run(queue, Duration::from_millis(100));
+    until("connected", async || scene.receiver.sessions().len() == 1).await;
+    scene.lose_database(true);
+    // QUIT has its time too.
+    scene.receiver.wait_for_sessions(1, PATIENCE).await;
+    assert_eq!(scene.receiver.messages().len(), 1);
+    scene.stop.send_replace(true);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    scene.lose_database(false);
+    running.await.unwrap();
+    assert_eq!(scene.kinds().await, [EventKind::Accepted, EventKind::Delivered]);
+
+    // And what still talks to a host is dropped, without a word of it in the events.
+    let (scene, queue) = Scene::new(PATIENCE).await;
+    scene.accept(None).await;
+    let running = scene.run(queue, Duration::from_millis(100));
+    until("connected", async || scene.receiver.sessions().len() == 1).await;
+    let stopped = Instant::now();
+    scene.stop.send_replace(true);
+    running.await.unwrap();
+    assert!(stopped.elapsed() < RECORD_GRACE, "{:?}", stopped.elapsed());
+    assert_eq!(scene.kinds().await, [EventKind::Accepted]);
+}
+
+#[tokio::test]
+async fn a_stop_begins_nothing() {
+    let (scene, mut queue) = Scene::new(Duration::ZERO).await;
+    scene.accept(None).await;
+    scene.stop.send_replace(true);
+    queue.fill(&scene.stop.subscribe()).await;
+    assert!(queue.running.is_empty());
+}
+
+#[tokio::test]
+async fn a_fault_of_our_own_is_told_and_comes_to_an_end() {
+    let (scene, queue) = Scene::new(Duration::ZERO).await;
+    scene.accept(None).await;
+    let mut job = queue.claim(Timestamp::now(), 1).await.unwrap().remove(0);
+    let schedule = Schedule::new(vec![Duration::from_secs(60)]);
+    let now = Timestamp::now();
+
+    let first = outcome::fault(&job, "broken", &schedule, now).remove(0);
+    assert_eq!(first.state, NewState::Deferred { until: now + Duration::from_secs(60) });
+    let attempt = first.events[0].attempt.as_ref().unwrap();
+    assert_eq!((first.events.len(), first.events[0].severity), (1, Some(Severity::Temporary)));
+    assert_eq!((attempt.attempt_no, attempt.code, attempt.message.as_str()), (1, 451, "broken"));
+
+    job.recipients[0].attempts = 1;
+    let last = outcome::fault(&job, "broken", &schedule, now).remove(0);
+    assert_eq!(last.state, NewState::Failed);
+    let attempt = last.events[1].attempt.as_ref().unwrap();
+    assert_eq!((last.events.len(), last.events[1].severity), (2, Some(Severity::Permanent)));
+    assert_eq!((attempt.code, attempt.last_code, attempt.retry_after), (602, Some(451), None));
+}
