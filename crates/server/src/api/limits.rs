@@ -32,12 +32,14 @@ pub(crate) const DELIVERY_AHEAD_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// Longest query of a request for events, in octets.
 pub(crate) const QUERY_OCTETS: usize = 4096;
-/// Longest page token, in octets: the base64 of a query and its position.
-pub(crate) const TOKEN_OCTETS: usize = 8192;
+/// Longest page token, in octets: the base64 of a query, in which JSON may double every octet, and its position.
+pub(crate) const TOKEN_OCTETS: usize = 12 * 1024;
 /// Most events on a page, as Mailgun has it.
 pub(crate) const EVENTS_PER_PAGE: usize = 300;
 /// Events on a page unless the request says otherwise.
 pub(crate) const EVENTS_PER_PAGE_DEFAULT: usize = 100;
+/// Octets of events on a page, roughly: a page ends early rather than tell a thousand recipients three hundred times.
+pub(crate) const EVENTS_PAGE_OCTETS: usize = 8 * 1024 * 1024;
 /// Longest filter expression, in octets.
 pub(crate) const EXPRESSION_OCTETS: usize = 1024;
 /// Most words in one filter expression.

@@ -307,6 +307,35 @@ async fn a_reader_misses_nothing_that_is_written_while_it_reads() {
 }
 
 #[tokio::test]
+async fn large_events_make_short_pages_and_none_is_missed() {
+    let server = Server::start().await;
+    let name = "n".repeat(200);
+    let mailboxes: Vec<String> = (0..200).map(|n| format!("{name} <u{n}@{}.example.net>", "d".repeat(50))).collect();
+    assert_eq!(server.send(&[("to", &mailboxes.join(","))]).await.status, 200);
+
+    for (start, onward, descending) in [("first", "next", false), ("last", "previous", true)] {
+        let mut page = server.get("/v3/example.com/events?limit=300&begin=0&end=9999999999").await;
+        page = server.get(&link(&page, start)).await;
+        let mut seen = Vec::new();
+        while !recipients(&page).is_empty() {
+            assert!(page.text.len() < 10 << 20, "{}", page.text.len());
+            let mut found = recipients(&page);
+            assert!(found.len() < 200, "one page has all");
+            if descending {
+                found.reverse();
+            }
+            seen.extend(found);
+            page = server.get(&link(&page, onward)).await;
+        }
+        if descending {
+            seen.reverse();
+        }
+        let expected: Vec<String> = (0..200).map(|n| format!("u{n}@{}.example.net", "d".repeat(50))).collect();
+        assert_eq!(seen, expected, "{onward}");
+    }
+}
+
+#[tokio::test]
 async fn newest_come_first_unless_asked_otherwise() {
     let server = Server::start().await;
     let mut expected = accept(&server, 0, 5).await;

@@ -43,6 +43,32 @@ pub(super) fn event(event: &Event) -> Value {
     Value::Object(object)
 }
 
+/// How many of the events fit a page of so many octets; one always does.
+pub(super) fn that_fit(events: &[Event], octets: usize) -> usize {
+    let mut left = octets;
+    let fits = |event: &&Event| {
+        let fits = weight(event) <= left;
+        left = left.saturating_sub(weight(event));
+        fits
+    };
+    events.iter().take_while(fits).count().max(1)
+}
+
+/// Octets of an event that others may make many; about, since JSON escapes some of them.
+fn weight(event: &Event) -> usize {
+    const OTHER_OCTETS: usize = 4096;
+    let message = &*event.message;
+    let files = message.attachments.iter().map(|file| file.filename.len() + file.content_type.len() + 64);
+    let recipients = match event.kind {
+        EventKind::Accepted => {
+            message.recipients.iter().map(|to| to.local_part().len() + to.domain().as_str().len() + 4).sum()
+        }
+        EventKind::Delivered | EventKind::Failed => 0,
+    };
+    let texts = message.header_to.len() + message.header_from.len() + message.subject.len();
+    OTHER_OCTETS + texts + recipients + files.sum::<usize>()
+}
+
 fn log_level(event: &Event) -> &'static str {
     match (event.kind, event.severity) {
         (EventKind::Accepted | EventKind::Delivered, _) => "info",

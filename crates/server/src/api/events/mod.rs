@@ -17,6 +17,7 @@ use super::App;
 use super::http::domain::KnownDomain;
 use super::http::error::{ApiError, Json};
 use super::http::url;
+use super::limits::EVENTS_PAGE_OCTETS;
 
 /// The first page of what the query asks for.
 pub(crate) async fn list(
@@ -41,7 +42,9 @@ pub(crate) async fn page(
 }
 
 async fn answer(app: &App, domain: &Domain, page: &Page, headers: &HeaderMap) -> Result<Json, ApiError> {
-    let events = page.order(app.store.events(page.query(domain)?).await?);
+    let mut found = app.store.events(page.query(domain)?).await?;
+    found.truncate(json::that_fit(&found, EVENTS_PAGE_OCTETS));
+    let events = page.order(found);
     let timestamp = |event: &store::Event| event.timestamp.as_micros();
     let base = url::base(app.public_url.as_ref(), headers);
     // Clients parse every one of these as a URL, so there is never an empty one.

@@ -89,7 +89,9 @@ impl Page {
         }
         let json = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
         let wire: Wire = serde_json::from_slice(&json).map_err(|_| invalid())?;
-        if wire.0 != VERSION || !(1..=EVENTS_PER_PAGE).contains(&wire.4) {
+        let is_repeated =
+            |(at, (name, _)): (usize, &(String, String))| wire.7[..at].iter().any(|(earlier, _)| earlier == name);
+        if wire.0 != VERSION || !(1..=EVENTS_PER_PAGE).contains(&wire.4) || wire.7.iter().enumerate().any(is_repeated) {
             return Err(invalid());
         }
         Ok(Page::from(wire))

@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::limits::{EXPRESSION_OCTETS, QUERY_OCTETS};
 
 /// Reads a page as the store would, from the timestamps of all events.
 fn read(page: &Page, all: &[i64]) -> Vec<i64> {
@@ -108,6 +109,15 @@ fn bad_queries_are_refused() {
 }
 
 #[test]
+fn every_query_has_tokens_that_can_be_read() {
+    let value = "\\\"".repeat(EXPRESSION_OCTETS / 2 - 10);
+    let query = format!("subject=\"{value}\"&from=\"{value}\"&to=\"{value}\"&attachment=\"{value}\"&begin=1&end=9");
+    assert!(query.len() <= QUERY_OCTETS);
+    let page = Page::parse(&query).unwrap();
+    assert_eq!(Page::from_token(&page.last().token()).unwrap(), page.last());
+}
+
+#[test]
 fn bad_tokens_are_refused() {
     let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
     let long = "A".repeat(TOKEN_OCTETS + 1);
@@ -120,6 +130,7 @@ fn bad_tokens_are_refused() {
         encode("[1,true,null,null,0,null,false,[]]"),
         encode("[1,true,null,null,100,1.5,false,[]]"),
         encode("[1,true,null,null,100,null,false,[],\"other.example\"]"),
+        encode("[1,true,null,null,100,null,false,[[\"to\",\"a\"],[\"to\",\"b\"]]]"),
         long,
     ] {
         assert_eq!(Page::from_token(&token).unwrap_err().message(), "the page token is not valid", "{token}");
