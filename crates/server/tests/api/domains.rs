@@ -168,6 +168,19 @@ async fn connection_settings_are_the_domains_own_in_every_shape() {
 }
 
 #[tokio::test]
+async fn settings_in_the_query_are_refused() {
+    let server = Server::start().await;
+    let text = "'require_tls' is in the query; parameters belong into the body";
+    for path in ["/v3/domains/example.com/connection", "/v4/domains/example.com"] {
+        let path = format!("{path}?require_tls=yes");
+        assert_eq!(server.put(&path, &[("skip_verification", "no")]).await.error(), (400, text), "{path}");
+    }
+    let answer = server.post("/v4/domains?require_tls=yes", &[("name", "example.org")]).await;
+    assert_eq!(answer.error(), (400, text));
+    assert_eq!(server.get("/v4/domains/example.org").await.status, 404);
+}
+
+#[tokio::test]
 async fn bad_connection_settings_are_refused_by_name() {
     let server = Server::start().await;
     let path = "/v3/domains/example.com/connection";

@@ -81,11 +81,7 @@ impl Options {
             return Ok(false);
         }
         let value = field.as_text()?;
-        self.octets += field.name.len() + value.len();
-        if self.octets > OPTIONS_OCTETS {
-            let text = "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total";
-            return Err(ApiError::bad_request(text));
-        }
+        self.count(field.name.len() + value.len())?;
         match prefix.as_str() {
             "o" => self.set(name, value, &field.name)?,
             "h" => self.header(name, value, &field.name)?,
@@ -95,8 +91,24 @@ impl Options {
         Ok(true)
     }
 
-    /// Takes a header of the message itself if it is an option.
-    pub(crate) fn take_header(&mut self, name: &str, value: &str) -> Result<bool, ApiError> {
+    /// Takes a header of a whole message if it is an option.
+    pub(crate) fn take_own_header(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        self.count(name.len() + value.len())?;
+        self.take_header(name, value).map(|_| ())
+    }
+
+    /// Options are few, wherever they stand: each event repeats some of them.
+    fn count(&mut self, octets: usize) -> Result<(), ApiError> {
+        self.octets += octets;
+        if self.octets <= OPTIONS_OCTETS {
+            return Ok(());
+        }
+        let text = "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total";
+        Err(ApiError::bad_request(text))
+    }
+
+    /// Takes a header if it is an option, and says whether it was one.
+    fn take_header(&mut self, name: &str, value: &str) -> Result<bool, ApiError> {
         let lower = name.to_ascii_lowercase();
         if !lower.starts_with("x-mailgun-") || HEADERS_THAT_ASK_NOTHING.contains(&lower.as_str()) {
             return Ok(false);
@@ -148,6 +160,11 @@ impl Options {
             return Err(ApiError::bad_request(format!("Header name must be pure ASCII: {}", excerpt(name))));
         }
         if !self.take_header(name.trim(), value)? {
+            if asks_for_tls(name) {
+                let text =
+                    format!("'{}' would have no effect; write o:require-tls or o:skip-verification", excerpt(given));
+                return Err(ApiError::bad_request(text));
+            }
             self.headers.push((name.to_owned(), value.to_owned()));
         }
         Ok(())
@@ -229,6 +246,13 @@ pub(crate) fn plain_name(name: &str) -> String {
         _ => name,
     };
     name.to_ascii_lowercase()
+}
+
+/// Whether the letters of a name spell one of the two TLS settings: somebody relies on it, however it is written.
+pub(crate) fn asks_for_tls(name: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase());
+    let letters: String = letters.collect();
+    letters.contains("requiretls") || letters.contains("skipverif")
 }
 
 /// The refusal of what later versions will bring.

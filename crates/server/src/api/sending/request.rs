@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use message::{Attachment, Mailbox, MailboxError};
 use smtp::Address;
 
-use super::options::{Options, excerpt, not_supported, once, plain_name};
+use super::options::{Options, asks_for_tls, excerpt, not_supported, once, plain_name};
 use crate::api::http::error::ApiError;
 use crate::api::http::form::{Field, Form};
 use crate::api::limits::RECIPIENTS;
@@ -133,7 +133,7 @@ impl MimeRequest {
         }
         let message = message.filter(|message| !message.is_empty());
         let message = message.ok_or_else(|| ApiError::bad_request("message parameter is missing"))?;
-        super::mime_headers::for_each_option(&message, |name, value| options.take_header(name, value).map(|_| ()))?;
+        super::mime_headers::for_each_option(&message, |name, value| options.take_own_header(name, value))?;
         options.settle(now)?;
         Ok(MimeRequest { message, recipients: recipients(&to)?, options })
     }
@@ -147,8 +147,7 @@ fn unknown(name: &str, field: &Field) -> Result<(), ApiError> {
         "template" | "recipient-variables" => return Err(not_supported(name)),
         _ => {}
     }
-    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    if letters.contains("requiretls") || letters.contains("skipverification") {
+    if asks_for_tls(name) || name.contains("tls") {
         let text = format!("'{}' is not a parameter; write o:require-tls or o:skip-verification", excerpt(&field.name));
         return Err(ApiError::bad_request(text));
     }

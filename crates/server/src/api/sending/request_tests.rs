@@ -141,6 +141,15 @@ fn bad_fields_are_refused_by_name() {
             "'skip_verification' is not a parameter; write o:require-tls or o:skip-verification",
         ),
         ("o-require-tls", "1", "'o-require-tls' is not a parameter; write o:require-tls or o:skip-verification"),
+        ("ｏ：require‑tls", "yes", "'ｏ：require‑tls' is not a parameter; write o:require-tls or o:skip-verification"),
+        ("force_tls", "yes", "'force_tls' is not a parameter; write o:require-tls or o:skip-verification"),
+        ("skip-verify", "yes", "'skip-verify' is not a parameter; write o:require-tls or o:skip-verification"),
+        ("h:Require-TLS", "yes", "'h:Require-TLS' would have no effect; write o:require-tls or o:skip-verification"),
+        (
+            "h:X_Mailgun_Skip_Verification",
+            "no",
+            "'h:X_Mailgun_Skip_Verification' would have no effect; write o:require-tls or o:skip-verification",
+        ),
         ("o:deliverytime", "tomorrow", "tomorrow is not an RFC-2822 compliant date"),
         ("o:deliverytime", "", " is not an RFC-2822 compliant date"),
         ("o:deliverytime", "1641600001", "o:deliverytime is more than 7 days ahead"),
@@ -312,6 +321,8 @@ fn whole_messages_come_as_files_or_as_fields() {
 fn bad_whole_messages_are_refused_by_name() {
     let message = "From: a@example.com\r\n\r\nhello\r\n";
     let with_option = "From: a@example.com\r\nX-Mailgun-Skip-Verification: maybe\r\n\r\nhello\r\n";
+    let with_much =
+        format!("From: a@example.com\r\nX-Mailgun-Variables: {{\"a\":\"{}\"}}\r\n\r\n", "x".repeat(16 * 1024));
     let with_later = "From: a@example.com\r\nX-Mailgun-Template-Name: a\r\n\r\nhello\r\n";
     let to = ("to", "b@example.net");
     for (fields, expected) in [
@@ -328,6 +339,10 @@ fn bad_whole_messages_are_refused_by_name() {
         ),
         (vec![to, ("message", with_option)], "'X-Mailgun-Skip-Verification' must be one of: yes, no, true, false"),
         (vec![to, ("message", with_later)], "'X-Mailgun-Template-Name' is not supported yet"),
+        (
+            vec![to, ("message", &with_much)],
+            "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total",
+        ),
         (
             vec![to, ("message", "X-Mailgun-Require-TLS: no\r\n\r\n"), ("o:require-tls", "yes")],
             "'X-Mailgun-Require-TLS' is given more than once, with different values",
