@@ -67,6 +67,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .merge(guarded)
+        .layer(from_fn(log::close_after_refusal))
         .layer(from_fn(log::log_request))
         // Forms have limits of their own, with Mailgun's words.
         .layer(DefaultBodyLimit::disable())

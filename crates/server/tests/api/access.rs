@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Server, send};
 
@@ -81,5 +82,22 @@ async fn unknown_paths_and_methods_are_told_in_json() {
         let answer = send(server.request(method.clone(), path)).await;
         assert_eq!(answer.error(), error, "{method} {path}");
         assert_eq!(answer.content_type, "application/json", "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_body_says_that_the_connection_ends() {
+    let server = Server::start().await;
+    let basic = "Authorization: Basic YXBpOmtleS0wMTIzNDU2Nzg5YWJjZGVm\r\n";
+    for (path, key, status) in
+        [("/v3/example.org/messages", basic, 404), ("/v3/example.com/messages", "", 401), ("/v4/x", basic, 404)]
+    {
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{key}Content-Length: 5\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
 }

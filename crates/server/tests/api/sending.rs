@@ -286,5 +286,41 @@ async fn broken_forms_are_told_apart_from_missing_fields() {
     assert_eq!(post("application/x-www-form-urlencoded", "").await.error(), (400, "from parameter is missing"));
     assert_eq!(send(server.request(Method::POST, path)).await.error(), (400, "from parameter is missing"));
     assert_eq!(post("application/json", "{}").await.status, 400);
+    let zipped = server.request(Method::POST, path).header("content-encoding", "gzip").body("x");
+    assert_eq!(send(zipped).await.error(), (415, "Content-Encoding is not supported"));
     server.assert_nothing_kept("broken forms").await;
+}
+
+#[tokio::test]
+async fn options_in_the_query_are_refused() {
+    let server = Server::start().await;
+    let good = [("from", "a@example.com"), ("to", "b@example.net"), ("text", "x"), ("message", "From: a@example.com")];
+    for end in ["messages", "messages.mime"] {
+        let answer = server.post(&format!("/v3/example.com/{end}?o:require-tls=yes"), &good).await;
+        let text = "'o:require-tls' is in the query; parameters belong into the body";
+        assert_eq!(answer.error(), (400, text), "{end}");
+    }
+    server.assert_nothing_kept("options in the query").await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_told_as_such() {
+    let server = Server::start().await;
+    let head = "POST /v3/example.com/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YXBpOmtleS0wMTIzNDU2Nzg5YWJjZGVm\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\n";
+    let good = "from=a@example.com&to=b@example.net&text=x";
+    for (head, body) in [
+        ("Content-Length: 100\r\n\r\n", good.to_owned()),
+        ("Transfer-Encoding: chunked\r\n\r\n", format!("{:x}\r\n{good}\r\n", good.len())),
+    ]
+    .map(|(framing, body)| (format!("{head}{framing}"), body))
+    {
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("broken off"), "{answer}");
+    }
+    server.assert_nothing_kept("half a body").await;
 }

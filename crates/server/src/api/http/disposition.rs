@@ -23,15 +23,23 @@ impl Disposition {
         let mut extended = None;
         while let Some((name, after)) = rest.split_once('=') {
             let (value, after) = parameter_value(after.trim_start())?;
-            match name.trim_matches([' ', '\t', ';']).to_ascii_lowercase().as_str() {
-                "name" => disposition.name = Some(value),
-                "filename" => disposition.filename = Some(value),
-                "filename*" => extended = Some(extended_value(&value)?),
-                _ => {}
+            let slot = match name.trim_matches([' ', '\t', ';']).to_ascii_lowercase().as_str() {
+                "name" => &mut disposition.name,
+                "filename" => &mut disposition.filename,
+                "filename*" => &mut extended,
+                // Readers disagree on which field this is …
+                "name*" => return None,
+                _ => &mut None,
+            };
+            // … and on what counts when it is said twice.
+            if slot.replace(value).is_some() {
+                return None;
             }
             rest = after;
         }
-        disposition.filename = extended.or(disposition.filename);
+        if let Some(value) = extended {
+            disposition.filename = Some(extended_value(&value)?);
+        }
         Some(disposition)
     }
 }
@@ -98,8 +106,15 @@ mod tests {
 
     #[test]
     fn what_is_no_form_part_is_refused() {
-        for header in ["attachment; filename=x", "form-data; name=\"a", "form-data; name=\"a\"; filename*=x", "\"", ""]
-        {
+        for header in [
+            "attachment; filename=x",
+            "form-data; name=\"a",
+            "form-data; name=\"a\"; filename*=x",
+            "form-data; name=\"a\"; name=\"o:require-tls\"",
+            "form-data; name=\"a\"; name*=utf-8''o%3Arequire-tls",
+            "\"",
+            "",
+        ] {
             assert_eq!(Disposition::parse(header.as_bytes()), None, "{header}");
         }
         assert_eq!(Disposition::parse(b"form-data; name=\"\xff\""), None);

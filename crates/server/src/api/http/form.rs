@@ -1,7 +1,11 @@
 //! Forms: `multipart/form-data` (RFC 7578) and `application/x-www-form-urlencoded`, as clients mix them.
 
-use axum::body::{Body, Bytes, HttpBody as _};
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,6 +18,7 @@ use crate::api::limits::{
     FIELD_NAME_OCTETS, FORM_FIELDS, FORM_FILES, FORM_TIME, FORM_WAIT, FORMS_IN_MEMORY_OCTETS, MESSAGE_OCTETS,
     QUERY_OCTETS, REQUEST_OCTETS,
 };
+use crate::api::sending::excerpt;
 
 /// The fields of a form in their order; a name may occur often.
 #[derive(Debug, Default)]
@@ -71,6 +76,7 @@ impl Form {
     /// Reads the body of a request. No body at all is a form without fields.
     pub(crate) async fn read(app: &App, request: Request) -> Result<Form, ApiError> {
         let (parts, body) = request.into_parts();
+        check_head(&parts)?;
         let longest = body.size_hint().upper().unwrap_or(REQUEST_OCTETS);
         if longest > REQUEST_OCTETS {
             return Err(request_too_large());
@@ -83,6 +89,22 @@ impl Form {
         let fields =
             fields.await.map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "request took too long"))??;
         Ok(Form { fields, _share: Some(share) })
+    }
+}
+
+/// Refuses what the head of a request asks for and no form can give.
+fn check_head(parts: &Parts) -> Result<(), ApiError> {
+    // Whatever stands in the query was meant to have an effect, and only fields of the body have any.
+    let query = parse_query(parts.uri.query().unwrap_or_default())?;
+    if let Some((name, _)) = query.first() {
+        let text = format!("'{}' is in the query; parameters belong into the body", excerpt(name));
+        return Err(ApiError::bad_request(text));
+    }
+    match parts.headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not supported"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -124,6 +146,9 @@ fn unexpected_type(kind: &str) -> ApiError {
 async fn read_multipart(boundary: String, body: Body) -> Result<Vec<Field>, ApiError> {
     let size_limit = multer::SizeLimit::new().whole_stream(REQUEST_OCTETS).per_field(MESSAGE_OCTETS);
     let constraints = multer::Constraints::new().size_limit(size_limit);
+    // The body as one piece: given in many, the parser begins its search anew with each, and one long header keeps it
+    // busy for minutes.
+    let body = Body::from(read_whole(body).await?);
     let mut parts = multer::Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
     let (mut fields, mut files) = (Vec::new(), 0);
     while let Some(mut part) = parts.next_field().await.map_err(multipart_error)? {
@@ -146,6 +171,13 @@ async fn read_multipart(boundary: String, body: Body) -> Result<Vec<Field>, ApiE
 fn describe(headers: &HeaderMap) -> Result<Field, ApiError> {
     let disposition = headers.get(header::CONTENT_DISPOSITION).and_then(|value| Disposition::parse(value.as_bytes()));
     let disposition = disposition.ok_or_else(malformed)?;
+    // RFC 7578 §4.7 has done away with encodings: to keep "eWVz" where "yes" was said would be worse than to refuse.
+    let encoding = headers.get("content-transfer-encoding").map(|value| value.as_bytes().trim_ascii());
+    let is_none =
+        |encoding: &[u8]| ["7bit", "8bit", "binary"].iter().any(|none| encoding.eq_ignore_ascii_case(none.as_bytes()));
+    if encoding.is_some_and(|encoding| !is_none(encoding)) {
+        return Err(ApiError::bad_request("Content-Transfer-Encoding of a form's part is not supported"));
+    }
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let file = disposition.filename.map(|filename| File { filename, content_type: content_type.to_owned() });
     Ok(Field { name: disposition.name.ok_or_else(malformed)?, content: Bytes::new(), file })
@@ -159,12 +191,22 @@ fn multipart_error(error: multer::Error) -> ApiError {
     }
 }
 
-async fn read_whole(body: Body) -> Result<Bytes, ApiError> {
-    axum::body::to_bytes(body, REQUEST_OCTETS as usize).await.map_err(|error| {
-        // Either the limit was reached or the client went away; only the former can still be told.
-        tracing::debug!(%error, "a request body could not be read");
-        request_too_large()
-    })
+async fn read_whole(mut body: Body) -> Result<Bytes, ApiError> {
+    let announced = body.size_hint().lower().min(REQUEST_OCTETS);
+    let mut whole = Vec::with_capacity(announced as usize);
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|error| {
+            tracing::debug!(%error, "a request body could not be read");
+            ApiError::bad_request("the request's body is broken off or malformed")
+        })?;
+        // What is no data is a trailer, and says nothing to us.
+        let data = frame.into_data().unwrap_or_default();
+        if (whole.len() + data.len()) as u64 > REQUEST_OCTETS {
+            return Err(request_too_large());
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
 }
 
 /// `a=1&b=x%20y`, in UTF-8.
@@ -228,6 +270,11 @@ fn field_too_large() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use hyper::body::Frame;
+
     use super::*;
 
     async fn read(content_type: &str, body: &'static [u8]) -> Result<Vec<Field>, ApiError> {
@@ -278,6 +325,11 @@ mod tests {
             ("multipart/form-data; boundary=b", "--b\r\n", malformed),
             ("multipart/form-data; boundary=b", "--b\r\n\r\nno disposition\r\n--b--", malformed),
             ("multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--", malformed),
+            (
+                "multipart/form-data; boundary=b",
+                "--b\r\nContent-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: base64\r\n\r\neWVz\r\n--b--",
+                "Content-Transfer-Encoding of a form's part is not supported",
+            ),
             ("application/x-www-form-urlencoded", "a=%zz", "malformed application/x-www-form-urlencoded request"),
             ("application/x-www-form-urlencoded", "%ff=1", "a parameter's name is not valid UTF-8"),
             (
@@ -322,6 +374,43 @@ mod tests {
         headers.insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().unwrap());
         let error = read_fields(&headers, Body::from("a".repeat(53 << 20))).await.unwrap_err();
         assert_eq!(error, ApiError::too_large("request size exceeds 52.4MiB limit"));
+    }
+
+    #[tokio::test]
+    async fn a_form_without_end_takes_no_time() {
+        // In pieces, as they come from a socket.
+        let pieces = |octets: &'static [u8]| Body::new(Pieces { rest: octets.chunks(16 * 1024), comes: false });
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "multipart/form-data; boundary=b".parse().unwrap());
+        for beginning in ["", "--b\r\nX: "] {
+            let octets = [beginning.as_bytes(), &vec![b'-'; 40 << 20]].concat().leak();
+            let started = std::time::Instant::now();
+            assert_eq!(read_fields(&headers, pieces(octets)).await, Err(malformed()));
+            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        }
+    }
+
+    /// A body that lets its reader wait for every piece.
+    struct Pieces {
+        rest: std::slice::Chunks<'static, u8>,
+        comes: bool,
+    }
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            self.comes = !self.comes;
+            if self.comes {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(self.rest.next().map(|piece| Ok(Frame::data(Bytes::from_static(piece)))))
+        }
     }
 
     #[test]

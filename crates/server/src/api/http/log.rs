@@ -1,8 +1,12 @@
+//! What surrounds every request: a line in the log, and how refusals end.
+//!
 //! One line per request. No bodies, no keys, and the route instead of the path, since a path may hold an address.
 
 use std::time::Instant;
 
+use axum::body::HttpBody as _;
 use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -16,6 +20,19 @@ pub(crate) async fn log_request(request: Request, next: Next) -> Response {
         tracing::warn!(%method, route, status, elapsed_ms, "request failed");
     } else {
         tracing::info!(%method, route, status, elapsed_ms, "request");
+    }
+    response
+}
+
+/// Says that the connection ends where a request was refused that has a body.
+///
+/// Much of the body may not have been read by then, and the connection cannot be used again. A client that is not told
+/// sends its next request into the void.
+pub(crate) async fn close_after_refusal(request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
+    let mut response = next.run(request).await;
+    if has_body && !response.status().is_success() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
