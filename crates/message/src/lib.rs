@@ -14,6 +14,7 @@
 pub mod accept;
 mod body;
 pub mod compose;
+pub mod dkim;
 pub mod header;
 pub mod identity;
 pub mod limits;
