@@ -256,6 +256,7 @@ impl Report {
             certificate: handshake.and_then(|facts| facts.certificate.as_ref()),
             verification: handshake.map(|facts| facts.verification.code()),
             verification_detail: handshake.and_then(|facts| facts.verification.detail()),
+            key_proof: handshake.map(|facts| facts.key_proof),
             resumed: carried.map(|facts| facts.resumed),
             handshake_ms: handshake.map(|facts| u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX)),
             fallback: channel.and_then(Channel::fallback),
@@ -285,6 +286,8 @@ pub struct Evidence<'a> {
     verification: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification_detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_proof: Option<crate::tls::KeyProof>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resumed: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -89,7 +89,7 @@ fn verified() -> Value {
         "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "key-exchange": "X25519",
         "sni": "mx.d.test", "peer-ip": "127.0.0.x",
         "certificate": certificate("mx.d.test"),
-        "verification": "ok", "resumed": false, "handshake-ms": 0,
+        "verification": "ok", "key-proof": "webpki", "resumed": false, "handshake-ms": 0,
         "steps": [{ "host": "mx.d.test", "result": "delivered" }],
     })
 }
@@ -107,7 +107,8 @@ fn plaintext(reason: &str) -> Value {
 /// No handshake was completed either.
 fn without_handshake(evidence: Value) -> Value {
     let fields = json!({
-        "sni": null, "certificate": null, "verification": null, "verification-detail": null, "handshake-ms": null,
+        "sni": null, "certificate": null, "verification": null, "verification-detail": null, "key-proof": null,
+        "handshake-ms": null,
     });
     but(evidence, fields)
 }

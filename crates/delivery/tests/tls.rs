@@ -113,7 +113,7 @@ fn failing() -> Vec<State> {
         broken("garbage", Breakage::Garbage, "handshake-failed"),
         broken("close", Breakage::Close, "handshake-failed"),
         broken("stall", Breakage::Stall, "handshake-timeout"),
-        broken("protocol version", Breakage::ProtocolVersion, "handshake-failed"),
+        broken("protocol version", Breakage::ProtocolVersion, "tls-version-unsupported"),
         state("injects", Tls::Injects, HandshakeFailed, "starttls-injected-data"),
         state("EHLO 554 inside", Tls::EhloFailsInside(Some(Answer::new(554, "no"))), HandshakeFailed, inside),
         state("EHLO 451 inside", Tls::EhloFailsInside(Some(Answer::new(451, "no"))), HandshakeFailed, inside),

@@ -221,6 +221,7 @@ fn facts_json(facts: &TlsFacts) -> Value {
         "certificate": facts.certificate,
         "verification": facts.verification.code(),
         "verification-detail": facts.verification.detail(),
+        "key-proof": facts.key_proof,
     })
 }
 

@@ -1,9 +1,10 @@
 //! TLS towards MX hosts: one handshake that verifies always and records what it found.
 
 mod certificate;
+mod failure;
+mod raw_key;
 mod verifier;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ use crate::client::RouteHost;
 use crate::connection::Stream;
 use crate::report::STARTTLS_REFUSED;
 pub use certificate::{Certificate, KeyType, ValidationLevel};
+pub use failure::Failure;
+pub use raw_key::KeyProof;
 use verifier::RecordingVerifier;
 pub use verifier::Verification;
 
@@ -40,6 +43,8 @@ pub struct TlsFacts {
     pub certificate: Option<Certificate>,
     /// The recorded verdict, whatever was demanded.
     pub verification: Verification,
+    /// How the host proved that it holds the certificate's key.
+    pub key_proof: KeyProof,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// How long the handshake took.
@@ -57,7 +62,7 @@ pub enum HandshakeError {
     Closing(Reply),
     /// TLS failed, or the host closed the connection.
     #[error("the TLS handshake failed: {0}")]
-    Failed(String),
+    Failed(Failure),
     /// The connection broke when STARTTLS was said, before any handshake.
     #[error("STARTTLS was not answered: {0}")]
     NoReply(String),
@@ -78,7 +83,7 @@ impl HandshakeError {
         match self {
             HandshakeError::TimedOut(_) => "handshake-timeout",
             HandshakeError::Closing(_) => STARTTLS_REFUSED,
-            HandshakeError::Failed(_) => "handshake-failed",
+            HandshakeError::Failed(failure) => failure.code(),
             HandshakeError::NoReply(_) => "starttls-no-reply",
             HandshakeError::InjectedData => "starttls-injected-data",
             HandshakeError::EhloFailed(_) => "ehlo-after-starttls-failed",
@@ -195,7 +200,7 @@ impl TlsEngine {
         let started = Instant::now();
         let stream = match tokio::time::timeout(patience, connector.connect(name.clone(), stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(HandshakeError::Failed(in_words(&error))),
+            Ok(Err(error)) => return Err(HandshakeError::Failed(Failure::of(&error))),
             Err(_) => return Err(HandshakeError::TimedOut(patience)),
         };
         let facts = facts_of(&stream, &name, &verifier, started.elapsed());
@@ -260,16 +265,8 @@ fn facts_of<S>(
             .and_then(|chain| chain.first())
             .and_then(|leaf| Certificate::read(leaf, level_counts)),
         verification,
+        key_proof: verifier.key_proof(),
         resumed: matches!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed)),
         duration,
-    }
-}
-
-/// The error without the layers that only say "error".
-fn in_words(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => error.to_string(),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => "the host closed the connection".to_owned(),
-        None => error.to_string(),
     }
 }

@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::Verifiers;
 use super::certificate::printable;
+use super::raw_key::{self, KeyProof, Version};
 
 /// The verdict on a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,22 +117,53 @@ pub(super) struct RecordingVerifier {
     verifiers: Verifiers,
     verdict: OnceLock<Verification>,
     chains_to_public_root: OnceLock<bool>,
+    key_proof: OnceLock<KeyProof>,
 }
 
 impl RecordingVerifier {
     pub(super) fn new(verifiers: Verifiers) -> Self {
-        RecordingVerifier { verifiers, verdict: OnceLock::new(), chains_to_public_root: OnceLock::new() }
+        RecordingVerifier {
+            verifiers,
+            verdict: OnceLock::new(),
+            chains_to_public_root: OnceLock::new(),
+            key_proof: OnceLock::new(),
+        }
     }
 
-    /// What was found. A handshake that asked for no verdict is not verified.
+    /// What was found. A handshake that asked for no verdict is not verified, and neither is one whose signature the
+    /// real verifier did not accept: a good certificate is no good in the hands of somebody else.
     pub(super) fn verdict(&self) -> Verification {
         let none = || Verification::invalid("validation-failure", "the handshake showed no certificate");
-        self.verdict.get().cloned().unwrap_or_else(none)
+        match (self.verdict.get().cloned().unwrap_or_else(none), self.key_proof()) {
+            (Verification::Ok, KeyProof::Raw | KeyProof::None) => Verification::invalid(
+                "validation-failure",
+                "the certificate is in order, but its key or the signature in the handshake is too weak",
+            ),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// How the host proved that it holds the certificate's key.
+    pub(super) fn key_proof(&self) -> KeyProof {
+        self.key_proof.get().copied().unwrap_or(KeyProof::None)
     }
 
     /// Whether the chain leads to a public root, whatever name it carries.
     pub(super) fn chains_to_public_root(&self) -> bool {
         self.chains_to_public_root.get().copied().unwrap_or(false)
+    }
+}
+
+impl RecordingVerifier {
+    /// Records the proof. A signature that is wrong by the bare key too ends the handshake.
+    fn proved(
+        &self,
+        by_webpki: Result<HandshakeSignatureValid, Error>,
+        raw: impl FnOnce() -> Result<KeyProof, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let proof = if by_webpki.is_ok() { KeyProof::Webpki } else { raw()? };
+        let _ = self.key_proof.set(proof);
+        Ok(HandshakeSignatureValid::assertion())
     }
 }
 
@@ -165,7 +197,8 @@ impl ServerCertVerifier for RecordingVerifier {
     }
 
     // The peer must prove that it holds the certificate's key, in every mode: skipping the verification of the
-    // certificate does not skip this.
+    // certificate does not skip this. What webpki cannot check is checked with the bare key; `raw_key` says what is
+    // left over.
 
     fn verify_tls12_signature(
         &self,
@@ -173,7 +206,8 @@ impl ServerCertVerifier for RecordingVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifiers.all.verify_tls12_signature(message, certificate, signature)
+        let by_webpki = self.verifiers.all.verify_tls12_signature(message, certificate, signature);
+        self.proved(by_webpki, || raw_key::check(message, certificate, signature, Version::Tls12))
     }
 
     fn verify_tls13_signature(
@@ -182,11 +216,14 @@ impl ServerCertVerifier for RecordingVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifiers.all.verify_tls13_signature(message, certificate, signature)
+        let by_webpki = self.verifiers.all.verify_tls13_signature(message, certificate, signature);
+        self.proved(by_webpki, || raw_key::check(message, certificate, signature, Version::Tls13))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifiers.all.supported_verify_schemes()
+        let mut schemes = self.verifiers.all.supported_verify_schemes();
+        schemes.push(raw_key::LEGACY_SCHEME);
+        schemes
     }
 }
 
