@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use policy::disposition::Stage;
-use policy::tls::{Effective, Minimum, Protection, Resolved, TlsPolicy, Verdict, decide, strengthen};
+use policy::tls::{Demands, Effective, Minimum, Protection, Resolved, Verdict, decide, gives_up, strengthen};
 use smtp::limits::ADDRESSES_PER_ATTEMPT;
 use smtp::{Address, Command, Domain, EnhancedCode, ReturnPath};
 use tokio::time::timeout_at;
@@ -45,14 +45,13 @@ impl Client {
     pub async fn attempt(&self, job: Job<'_>) -> Report {
         let started = Instant::now();
         let route = self.route_for(job.destination);
-        let effective = strengthen(job.sender.policy, route.map_or(Minimum::None, |route| route.minimum));
-        let mut attempt = Attempt::new(self, job, route, effective.policy);
+        let mut attempt = Attempt::new(self, job, route);
         match timeout_at(attempt.deadline, self.hosts(job.destination, route)).await {
             Ok(Ok(hosts)) => attempt.walk(&hosts).await,
             Ok(Err(NoHosts { problem, permanent })) => attempt.settle_all(&problem, permanent),
             Err(_) => {} // Out of time, as every recipient without an outcome is told.
         }
-        attempt.into_report(started, effective)
+        attempt.into_report(started)
     }
 }
 
@@ -62,13 +61,14 @@ struct Slot {
     settled: Option<RecipientReport>,
     /// The most telling of the problems so far; what is reported if nothing settles it.
     pending: Option<(Problem, Option<Arc<ConnectionReport>>)>,
+    /// Whether anything was met but hosts that were left for want of TLS.
+    met_more_than_leaving: bool,
 }
 
 struct Attempt<'a> {
     client: &'a Client,
     job: Job<'a>,
     route: Option<&'a Route>,
-    policy: TlsPolicy,
     deadline: tokio::time::Instant,
     slots: Vec<Slot>,
     steps: Vec<Step>,
@@ -77,12 +77,11 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(client: &'a Client, job: Job<'a>, route: Option<&'a Route>, policy: TlsPolicy) -> Self {
+    fn new(client: &'a Client, job: Job<'a>, route: Option<&'a Route>) -> Self {
         Attempt {
             client,
             job,
             route,
-            policy,
             deadline: tokio::time::Instant::now() + client.options.timeouts.attempt,
             slots: job.recipients.iter().map(|_| Slot::default()).collect(),
             steps: Vec::new(),
@@ -120,16 +119,24 @@ impl<'a> Attempt<'a> {
             || tokio::time::Instant::now() >= self.deadline
     }
 
+    /// Everything that is demanded at a host.
+    fn demands(&self) -> Demands {
+        let rule = self.route.map_or(Minimum::None, |route| route.minimum);
+        Demands { rule, ..Demands::of(self.job.sender) }
+    }
+
     /// One address: connect, observe, decide, and deliver, reconnect or leave as decided.
     async fn visit(&mut self, target: &Target) {
         let opened = match open(self.client, target, self.deadline).await {
             Ok(opened) => opened,
             Err(not_opened) => return self.not_opened(target, not_opened, None),
         };
-        let mut report = connection_report(target, opened.local, opened.extensions.smtputf8);
+        let effective = strengthen(self.demands());
+        let mut report = connection_report(target, opened.local, opened.extensions.smtputf8, effective.clone());
         let observation = observe(self.client, target, opened).await;
+        report.observed = Some(observation.observed());
         report.handshake = observation.facts().cloned();
-        match (decide(self.policy, observation.observed()), observation) {
+        match (decide(effective.policy, effective.fallback, observation.observed()), observation) {
             (Verdict::Deliver(Protection::Verified), Observation::Encrypted(ready, facts)) => {
                 self.transact(target, ready, Channel::Verified(facts), report).await;
             }
@@ -197,7 +204,8 @@ impl<'a> Attempt<'a> {
         let NotOpened { problem, local } = not_opened;
         let result = problem.reason.unwrap_or("refused-session");
         self.steps.push(step(&target.host, Some(target.ip()), result, problem.reason, said(&problem)));
-        let report = earlier.or_else(|| local.map(|local| connection_report(target, local, false)));
+        let demanded = || strengthen(self.demands());
+        let report = earlier.or_else(|| local.map(|local| connection_report(target, local, false, demanded())));
         self.note_problem(&problem, report.map(Arc::new));
     }
 
@@ -248,12 +256,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn into_report(self, started: Instant, effective: Effective) -> Report {
+    fn into_report(self, started: Instant) -> Report {
+        let sender = self.job.sender;
         Report {
-            recipients: self.slots.into_iter().map(Slot::into_report).collect(),
+            recipients: self.slots.into_iter().map(|slot| slot.into_report(sender)).collect(),
             steps: self.steps,
-            sender: self.job.sender,
-            effective,
+            sender,
             session: started.elapsed(),
         }
     }
@@ -262,20 +270,27 @@ impl<'a> Attempt<'a> {
 impl Slot {
     /// Keeps the most telling problem; of equals, the later.
     fn note(&mut self, problem: &Problem, report: Option<Arc<ConnectionReport>>) {
+        self.met_more_than_leaving |= problem.stage != Stage::Starttls;
         if self.pending.as_ref().is_none_or(|(kept, _)| problem.weight() >= kept.weight()) {
             self.pending = Some((problem.clone(), report));
         }
     }
 
-    fn into_report(self) -> RecipientReport {
-        let unsettled = |pending: Option<(Problem, Option<Arc<ConnectionReport>>)>| {
-            let (problem, connection) = pending.unwrap_or_else(|| {
-                let words = "no host could be tried in the time of one attempt".to_owned();
-                (Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 1)), "out-of-time", words), None)
-            });
-            RecipientReport { outcome: Outcome::Deferred(problem), connection }
+    fn into_report(self, sender: Resolved) -> RecipientReport {
+        if let Some(settled) = self.settled {
+            return settled;
+        }
+        let Some((problem, connection)) = self.pending else {
+            let words = "no host could be tried in the time of one attempt".to_owned();
+            let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 1)), "out-of-time", words);
+            return RecipientReport { outcome: Outcome::Deferred(problem), connection: None };
         };
-        self.settled.unwrap_or_else(|| unsettled(self.pending))
+        let outcome = if gives_up(sender.when_left, !self.met_more_than_leaving) {
+            Outcome::Failed(problem.made_permanent())
+        } else {
+            Outcome::Deferred(problem)
+        };
+        RecipientReport { outcome, connection }
     }
 }
 
@@ -316,14 +331,16 @@ fn without_echo(problem: Problem, secret: &str) -> Problem {
     Problem { message: "(the host repeated the credentials; its words are left out)".to_owned(), ..problem }
 }
 
-fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool) -> ConnectionReport {
+fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool, effective: Effective) -> ConnectionReport {
     ConnectionReport {
         mx_host: target.host.to_string(),
         peer_ip: target.ip(),
         sending_ip: local.ip(),
         channel: None,
+        observed: None,
         handshake: None,
         smtputf8,
+        effective,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use policy::tls::{Minimum, Observed, TlsPolicy, Verdict, decide};
+use policy::tls::{Effective, Minimum, Observed, Verdict, decide};
 use smtp::{Domain, Reply};
 use tokio::time::Instant;
 
@@ -65,9 +65,9 @@ impl Seen {
         }
     }
 
-    /// What a delivery under `policy` would do here.
-    pub fn verdict(&self, policy: TlsPolicy) -> Verdict {
-        decide(policy, self.observed())
+    /// What a delivery that obeys `effective` would do here.
+    pub fn verdict(&self, effective: &Effective) -> Verdict {
+        decide(effective.policy, effective.fallback, self.observed())
     }
 }
 

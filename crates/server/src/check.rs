@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use delivery::Problem;
 use delivery::probe::{HostProbe, Probe, Seen};
 use delivery::tls::TlsFacts;
-use policy::tls::{Protection, TlsPolicy, Verdict, strengthen};
+use policy::tls::{Demands, Protection, TlsPolicy, TlsSettings, Verdict, resolve, strengthen};
 use serde_json::{Value, json};
 use smtp::Domain;
 
@@ -64,11 +64,17 @@ impl Check {
 
     /// Walks the hosts as a delivery would.
     fn forecast(&self, policy: TlsPolicy) -> Forecast<'_> {
-        let effective = strengthen(policy, self.probe.minimum).policy;
+        let switches = TlsSettings {
+            require_tls: Some(policy.require_tls()),
+            skip_verification: Some(policy.skip_verification()),
+            ..TlsSettings::default()
+        };
+        let sender = resolve(switches, TlsSettings::default());
+        let effective = strengthen(Demands { rule: self.probe.minimum, ..Demands::of(sender) });
         let mut passed_over = Vec::new();
         for host in &self.probe.hosts {
             match &host.seen {
-                Ok(seen) => match seen.verdict(effective) {
+                Ok(seen) => match seen.verdict(&effective) {
                     Verdict::LeaveHost => {
                         passed_over.push(PassedOver { what: format!("{} is left", host.host), why: why(seen) })
                     }

@@ -11,7 +11,7 @@ use delivery::resolve::Dns;
 use delivery::tls::{Roots, TlsEngine};
 use delivery::{Channel, Client, Job, Options, Outcome, Problem, Report, Route, RouteHost, Timeouts};
 use policy::route::DomainPattern;
-use policy::tls::{Minimum, Resolved, Source, TlsPolicy};
+use policy::tls::{Fallback, Minimum, Resolved, Source, TlsPolicy, WhenLeft};
 use smtp::{Address, Reply, ReturnPath};
 use testkit::{Behaviour, Host, Identity, Lab, Receiver, Session, Zone};
 
@@ -44,6 +44,8 @@ pub(crate) struct Scenario {
     /// The content before it is brought into wire form.
     pub(crate) content: Vec<u8>,
     pub(crate) policy: TlsPolicy,
+    pub(crate) fallback: Fallback,
+    pub(crate) when_left: WhenLeft,
     pub(crate) timeouts: Timeouts,
     /// The operator's routes, given the lab.
     pub(crate) routes: fn(&Lab) -> Vec<Route>,
@@ -66,6 +68,8 @@ impl Default for Scenario {
             return_path: "alice@sender.test",
             content: CONTENT.to_vec(),
             policy: switches(false, false),
+            fallback: Fallback::default(),
+            when_left: WhenLeft::default(),
             timeouts: Timeouts { attempt: PATIENCE, ..Timeouts::default() },
             routes: |_| Vec::new(),
             deliver_to_private: vec!["127.0.0.0/8", "::1/128"],
@@ -128,6 +132,8 @@ impl Scenario {
             wire: &wire,
             sender: Resolved {
                 policy: self.policy,
+                fallback: self.fallback,
+                when_left: self.when_left,
                 require_tls_from: Source::Message,
                 skip_verification_from: Source::Domain,
             },

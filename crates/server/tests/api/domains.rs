@@ -117,7 +117,7 @@ async fn bad_domains_are_refused_by_name_and_nothing_changes() {
 async fn domains_are_listed_in_pages() {
     let server = Server::start().await;
     for name in ["a.test.example", "b.test.example", "c.test.example"] {
-        server.add_domain(name, TlsSettings { require_tls: Some(true), skip_verification: None }).await;
+        server.add_domain(name, TlsSettings { require_tls: Some(true), ..TlsSettings::default() }).await;
     }
     let names = |list: &Value| -> Vec<String> {
         list["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()

@@ -1,6 +1,6 @@
 //! Every receiver of the lab × the four settings: twenty cells of the table, seen from both ends.
 
-use policy::tls::{Observed, Protection, TlsPolicy, Verdict, decide};
+use policy::tls::{Fallback, Observed, Protection, TlsPolicy, Verdict, decide};
 use serde_json::Value;
 use testkit::{Answer, Behaviour, Breakage, Lab, Receiver, Session, Tls};
 
@@ -67,7 +67,7 @@ async fn check_cell(world: &World, state: &str, observed: Observed, policy: TlsP
     let event = world.outcome_of(&id).await;
 
     let cell = format!("{state}, {policy:?}:\n{event:#}");
-    let verdict = decide(policy, observed);
+    let verdict = decide(policy, Fallback::default(), observed);
     let sessions = receiver.sessions().split_off(sessions_before);
     let messages = receiver.messages().split_off(messages_before);
     match verdict {

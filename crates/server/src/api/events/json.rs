@@ -129,6 +129,8 @@ fn tls_settings(message: &MessageSummary) -> Value {
         "require-tls-from": tls.require_tls_from,
         "skip-verification": tls.policy.skip_verification(),
         "skip-verification-from": tls.skip_verification_from,
+        "tls-fallback": tls.fallback,
+        "tls-failure": tls.when_left,
     })
 }
 

@@ -253,7 +253,10 @@ fn headers_that_are_options_mean_the_same() {
         .concat(),
     );
     let options = request.unwrap().options;
-    assert_eq!(options.tls, TlsSettings { require_tls: Some(true), skip_verification: Some(false) });
+    assert_eq!(
+        options.tls,
+        TlsSettings { require_tls: Some(true), skip_verification: Some(false), ..TlsSettings::default() }
+    );
     assert_eq!(options.test_mode, Some(true));
     assert_eq!(options.tags, ["one"]);
     assert_eq!(serde_json::Value::from(options.variables), json!({ "a": "1", "b": "2" }));
