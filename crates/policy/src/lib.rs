@@ -15,3 +15,4 @@ pub mod posture;
 pub mod retry;
 pub mod route;
 pub mod tls;
+pub mod tlsrpt;
