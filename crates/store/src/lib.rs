@@ -19,6 +19,7 @@ mod event;
 mod key;
 mod location;
 mod message;
+pub mod posture;
 mod queue;
 mod sqlite;
 mod store;

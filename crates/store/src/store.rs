@@ -6,6 +6,7 @@ use bytes::Bytes;
 use policy::tls::TlsSettings;
 use smtp::Domain;
 
+use crate::posture::{PosturePage, PostureQuery, WhatIf, WhatIfQuery};
 use crate::sqlite::Engine;
 use crate::{
     ApiKey, Claim, DomainQuery, Event, EventQuery, Job, KeyHash, Location, MessageId, MessageKey, NewDomain, NewKey,
@@ -123,6 +124,16 @@ impl Store {
     /// A page of events.
     pub async fn events(&self, query: EventQuery) -> Result<Vec<Event>, StoreError> {
         self.engine.events(query).await
+    }
+
+    /// How mail travelled to the destinations with the most of it.
+    pub async fn posture(&self, query: PostureQuery) -> Result<PosturePage, StoreError> {
+        self.engine.posture(query).await
+    }
+
+    /// Which deliveries would not have been made, and which would.
+    pub async fn what_if(&self, query: WhatIfQuery) -> Result<WhatIf, StoreError> {
+        self.engine.what_if(query).await
     }
 
     /// Makes a sending domain; [`StoreError::Conflict`] when there is one of that name.

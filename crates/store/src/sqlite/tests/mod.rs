@@ -6,6 +6,7 @@ mod door;
 mod events;
 mod filters;
 mod plans;
+mod posture;
 mod purge;
 mod queue;
 mod settings;
