@@ -24,6 +24,7 @@ mod queue;
 mod sqlite;
 mod store;
 mod time;
+pub mod tlsrpt;
 
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;

@@ -1,7 +1,10 @@
 //! Where a domain wants its reports: the TXT record at `_smtp._tls` (RFC 8460 §3).
 
+use std::fmt;
+use std::str::FromStr;
+
 use percent_encoding::percent_decode_str;
-use smtp::Address;
+use smtp::{Address, Domain};
 
 /// What the record of a domain begins with.
 const VERSION: &str = "v=TLSRPTv1;";
@@ -10,9 +13,9 @@ const DESTINATIONS: usize = 5;
 /// Longest URI that is read, in octets.
 const URI_OCTETS: usize = 2048;
 
-/// The name that is asked for a domain's record.
-pub fn name(domain: &smtp::Domain) -> String {
-    format!("_smtp._tls.{domain}")
+/// The name that is asked for a domain's record; none when it would be too long for the DNS.
+pub fn name(domain: &Domain) -> Option<Domain> {
+    format!("_smtp._tls.{domain}").parse().ok()
 }
 
 /// Where a report goes.
@@ -38,16 +41,17 @@ pub enum NoRecord {
     Nowhere,
 }
 
-/// The places that a domain's TXT records name, in their order. Each text is one record, its strings joined.
+/// The places that a domain's TXT records name, in their order. Each record has its strings joined.
 ///
 /// # Errors
 /// When they name none.
-pub fn destinations(texts: &[String]) -> Result<Vec<Destination>, NoRecord> {
-    let mut records = texts.iter().filter_map(|text| text.strip_prefix(VERSION));
+pub fn destinations(records: &[Vec<u8>]) -> Result<Vec<Destination>, NoRecord> {
+    let mut records = records.iter().filter_map(|record| record.strip_prefix(VERSION.as_bytes()));
     let record = records.next().ok_or(NoRecord::Absent)?;
     if records.next().is_some() {
         return Err(NoRecord::Several);
     }
+    let record = str::from_utf8(record).map_err(|_| NoRecord::Nowhere)?;
     // Unknown fields are passed over, and so are places that we do not know how to reach.
     let rua = record.split(';').find_map(|field| field.trim().strip_prefix("rua=")).ok_or(NoRecord::Nowhere)?;
     let mut found: Vec<Destination> = Vec::new();
@@ -71,5 +75,27 @@ fn destination(uri: &str) -> Option<Destination> {
             Some(Destination::Https(format!("https:{rest}")))
         }
         _ => None,
+    }
+}
+
+impl fmt::Display for Destination {
+    /// As the record writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Mail(address) => write!(f, "mailto:{address}"),
+            Destination::Https(url) => f.write_str(url),
+        }
+    }
+}
+
+impl FromStr for Destination {
+    type Err = NoRecord;
+
+    /// Reads what [`Destination`] writes.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(address) = text.strip_prefix("mailto:") {
+            return address.parse().map(Destination::Mail).map_err(|_| NoRecord::Nowhere);
+        }
+        destination(text).ok_or(NoRecord::Nowhere)
     }
 }

@@ -212,7 +212,10 @@ fn what_is_no_report_is_refused() {
 fn exactly_one_record_says_where_reports_go() {
     let mail = |address: &str| Destination::Mail(address.parse().unwrap());
     let https = |url: &str| Destination::Https(url.to_owned());
-    let read = |texts: &[&str]| record::destinations(&strings(texts));
+    let read = |texts: &[&str]| {
+        let records: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+        record::destinations(&records)
+    };
     for (text, places) in [
         ("v=TLSRPTv1;rua=mailto:tls@y.example", vec![mail("tls@y.example")]),
         ("v=TLSRPTv1; rua=mailto:t%2Bls@y.example?subject=x;", vec![mail("t+ls@y.example")]),
@@ -241,5 +244,8 @@ fn exactly_one_record_says_where_reports_go() {
     }
     let many: Vec<String> = (0..9).map(|number| format!("mailto:a{number}@y.example")).collect();
     assert_eq!(read(&[&format!("v=TLSRPTv1;rua={}", many.join(","))]).unwrap().len(), 5);
-    assert_eq!(record::name(&domain("y.example")), "_smtp._tls.y.example");
+    assert_eq!(record::name(&domain("y.example")), Some(domain("_smtp._tls.y.example")));
+    for place in [mail("a%b@y.example"), https("https://y.example/%20?a=b")] {
+        assert_eq!(place.to_string().parse(), Ok(place));
+    }
 }

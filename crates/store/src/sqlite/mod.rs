@@ -6,7 +6,7 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]).
+//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`].
 
 mod domain;
 mod event;
@@ -24,6 +24,7 @@ mod row;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod tlsrpt;
 mod writer;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod posture;
 mod purge;
 mod queue;
 mod settings;
+mod tlsrpt;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
