@@ -18,6 +18,7 @@ pub mod client;
 mod connect;
 pub mod connection;
 pub mod hosts;
+pub mod mta_sts;
 pub mod probe;
 pub mod report;
 pub mod resolve;

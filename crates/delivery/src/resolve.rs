@@ -1,4 +1,4 @@
-//! The DNS, as far as a delivery needs it: MX, A, AAAA.
+//! The DNS, as far as a delivery needs it: MX, A, AAAA, TXT.
 //!
 //! Questions go to the configured resolver, or to the system's, in order, until one gives an answer that is neither
 //! silence nor SERVFAIL. Validation (DNSSEC) will wrap the same transports.
@@ -11,7 +11,7 @@ use domain::base::{Message, MessageBuilder, Name, Rtype};
 use domain::net::client::dgram_stream;
 use domain::net::client::protocol::{TcpConnect, UdpConnect};
 use domain::net::client::request::{RequestMessage, SendRequest};
-use domain::rdata::{A, Aaaa, Mx};
+use domain::rdata::{A, Aaaa, Mx, Txt};
 use domain::resolv::stub::conf::ResolvConf;
 use policy::mx::{MxAnswer, MxRecord};
 use smtp::Domain;
@@ -35,7 +35,8 @@ pub enum DnsError {
     },
 }
 
-/// A stub resolver.
+/// A stub resolver. Clones share its connections.
+#[derive(Clone)]
 pub struct Dns {
     servers: Vec<Transport>,
 }
@@ -107,6 +108,17 @@ impl Dns {
             Some(error) if addresses.is_empty() => Err(error),
             _ => Ok(addresses),
         }
+    }
+
+    /// The name's TXT records, each with its strings joined, aliases followed. None is an answer too, whether the name
+    /// exists or not.
+    ///
+    /// # Errors
+    /// When no resolver gave an answer.
+    pub async fn txt(&self, name: &Domain) -> Result<Vec<Vec<u8>>, DnsError> {
+        let answer = self.ask(name, Rtype::TXT).await?;
+        let records = answer.answer().into_iter().flat_map(|section| section.limit_to::<Txt<_>>()).flatten();
+        Ok(records.map(|record| record.data().text::<Vec<u8>>()).collect())
     }
 
     /// Asks each server in turn. An answer of NOERROR or NXDOMAIN is one; others, and silence, are not.

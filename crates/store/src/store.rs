@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use policy::mta_sts::{Cached, UnixSeconds};
 use policy::tls::TlsSettings;
 use policy::tlsrpt::{Counted, Day};
 use smtp::Domain;
@@ -165,6 +166,31 @@ impl Store {
     /// stay: what was accepted is delivered or reported failed.
     pub async fn delete_domain(&self, name: &Domain) -> Result<bool, StoreError> {
         self.engine.delete_domain(name).await
+    }
+
+    /// Keeps the MTA-STS policy of a recipient domain in place of what there was.
+    pub async fn put_sts_policy(&self, domain: &Domain, cached: &Cached) -> Result<(), StoreError> {
+        self.engine.put_sts_policy(domain, cached).await
+    }
+
+    /// The MTA-STS policy of a recipient domain, expired or not.
+    pub async fn sts_policy(&self, domain: &Domain) -> Result<Option<Cached>, StoreError> {
+        self.engine.sts_policy(domain).await
+    }
+
+    /// Sets `refresh_at` and `used_at` of the domain's policy if it is still this one, by its id and `fetched_at`.
+    pub async fn note_sts_policy(&self, domain: &Domain, cached: &Cached) -> Result<(), StoreError> {
+        self.engine.note_sts_policy(domain, cached).await
+    }
+
+    /// MTA-STS policies that are due for a refresh, longest due first.
+    pub async fn due_sts_policies(&self, now: UnixSeconds, limit: usize) -> Result<Vec<(Domain, Cached)>, StoreError> {
+        self.engine.due_sts_policies(now, limit).await
+    }
+
+    /// Deletes the MTA-STS policies that have expired.
+    pub async fn forget_expired_sts_policies(&self, now: UnixSeconds) -> Result<(), StoreError> {
+        self.engine.forget_expired_sts_policies(now).await
     }
 
     /// Makes an API key; [`StoreError::Conflict`] when there is one with that hash.

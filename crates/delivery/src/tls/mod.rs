@@ -2,6 +2,7 @@
 
 mod certificate;
 mod failure;
+mod https;
 mod raw_key;
 mod verifier;
 

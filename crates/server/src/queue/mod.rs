@@ -6,6 +6,7 @@
 
 mod client;
 mod outcome;
+mod sts_cache;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 pub use client::{ClientError, client_of};
+pub use sts_cache::StoredPolicies;
 
 /// How long a claim holds. Longer than any attempt, so that nobody else takes up what is still being tried.
 const LEASE: Duration = Duration::from_secs(45 * 60);

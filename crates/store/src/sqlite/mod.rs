@@ -6,7 +6,7 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`].
+//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
 
 mod domain;
 mod event;
@@ -22,6 +22,7 @@ mod readers;
 mod reserve;
 mod row;
 mod schema;
+mod sts;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

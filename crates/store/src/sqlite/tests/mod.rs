@@ -10,6 +10,7 @@ mod posture;
 mod purge;
 mod queue;
 mod settings;
+mod sts;
 mod tlsrpt;
 
 use std::path::PathBuf;
