@@ -24,9 +24,16 @@ const TOO_LARGE: &str = "handshake-too-large";
 const FAILED: &str = "handshake-failed";
 
 impl Failure {
-    /// The error of a connection that was to become TLS.
-    pub(super) fn of(error: &io::Error) -> Failure {
+    /// The error of a connection that was to become TLS. Once the host has shown its certificate, versions and ciphers
+    /// were agreed on, and whatever it complains of is something else.
+    pub(super) fn of(error: &io::Error, saw_certificate: bool) -> Failure {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(Error::AlertReceived(alert)) if saw_certificate => Failure {
+                code: FAILED,
+                words: format!(
+                    "the host ended it after showing its certificate; perhaps it demands one of us (alert {alert:?})"
+                ),
+            },
             Some(error) => Failure::of_engine(error),
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Failure { code: FAILED, words: "the host closed the connection".to_owned() }
@@ -97,7 +104,7 @@ mod tests {
     use super::*;
 
     fn code(error: Error) -> &'static str {
-        Failure::of(&io::Error::new(io::ErrorKind::InvalidData, error)).code()
+        Failure::of(&io::Error::new(io::ErrorKind::InvalidData, error), false).code()
     }
 
     #[test]
@@ -120,7 +127,9 @@ mod tests {
         ] {
             assert_eq!(code(error.clone()), expected, "{error:?}");
         }
-        let broken = Failure::of(&io::ErrorKind::UnexpectedEof.into());
+        let broken = Failure::of(&io::ErrorKind::UnexpectedEof.into(), false);
         assert_eq!((broken.code(), broken.to_string().as_str()), (FAILED, "the host closed the connection"));
+        let late = io::Error::other(Error::AlertReceived(Alert::HandshakeFailure));
+        assert_eq!((Failure::of(&late, false).code(), Failure::of(&late, true).code()), (CIPHER, FAILED));
     }
 }

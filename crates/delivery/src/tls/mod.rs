@@ -201,7 +201,7 @@ impl TlsEngine {
         let started = Instant::now();
         let stream = match tokio::time::timeout(patience, connector.connect(name.clone(), stream)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(HandshakeError::Failed(Failure::of(&error))),
+            Ok(Err(error)) => return Err(HandshakeError::Failed(Failure::of(&error, verifier.saw_certificate()))),
             Err(_) => return Err(HandshakeError::TimedOut(patience)),
         };
         let facts = facts_of(&stream, &name, &verifier, started.elapsed());

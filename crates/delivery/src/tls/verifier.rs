@@ -86,9 +86,31 @@ impl Verification {
                     "the certificate is one of an authority"
                 },
             ),
-            other => Verification::invalid("validation-failure", format!("{other}")),
+            other => Verification::invalid("validation-failure", fault_in_words(other)),
         }
     }
+}
+
+/// The rarer faults, which the real verifier names in its own language.
+fn fault_in_words(error: &CertificateError) -> String {
+    let webpki = match error {
+        CertificateError::Other(other) => format!("{:?}", other.0),
+        _ => String::new(),
+    };
+    let words = match (error, webpki.as_str()) {
+        (_, "UnsupportedCertVersion") => "the certificate is of X.509 version 1 or 2",
+        (_, "UnsupportedCriticalExtension") => "the certificate has a critical extension that is not known here",
+        (_, "MaximumPathDepthExceeded") => "the chain has more than six authorities between root and certificate",
+        (CertificateError::UnsupportedSignatureAlgorithmContext { .. }, _) => {
+            "the certificate or its chain is signed with an algorithm that is not trusted, such as SHA-1"
+        }
+        (CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. }, _) => {
+            "the certificate is not for servers"
+        }
+        (CertificateError::BadEncoding, _) => "the certificate cannot be read",
+        _ => return format!("{error}"),
+    };
+    words.to_owned()
 }
 
 /// webpki reports a self-signed certificate that is marked as an authority by its own word.
@@ -146,6 +168,11 @@ impl RecordingVerifier {
     /// How the host proved that it holds the certificate's key.
     pub(super) fn key_proof(&self) -> KeyProof {
         self.key_proof.get().copied().unwrap_or(KeyProof::None)
+    }
+
+    /// Whether the host got as far as showing a certificate.
+    pub(super) fn saw_certificate(&self) -> bool {
+        self.verdict.get().is_some()
     }
 
     /// Whether the chain leads to a public root, whatever name it carries.
