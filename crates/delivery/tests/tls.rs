@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Run, Scenario, all, assert_nothing_said};
 use delivery::{Channel, Outcome, PlaintextReason, Timeouts};
-use policy::tls::{Observed, Protection, TlsPolicy, Verdict, decide};
+use policy::tls::{Fallback, Observed, Protection, TlsPolicy, Verdict, decide};
 use smtp::EnhancedCode;
 use testkit::{Answer, Behaviour, Breakage, Ca, Identity, Issue, KeyKind, Lab, Stage, Tls, Validity};
 
@@ -151,7 +151,7 @@ async fn deliver(state: &State, policy: TlsPolicy) {
     let handshake = if stalls { Duration::from_millis(200) } else { common::PATIENCE };
     let timeouts = Timeouts { handshake, ..Timeouts::default() };
     let run = Scenario { behaviour, identity: state.identity, policy, timeouts, ..Scenario::default() }.run().await;
-    match decide(policy, state.observed) {
+    match decide(policy, Fallback::default(), state.observed) {
         Verdict::Deliver(protection) => delivered_at_once(&run, state, protection).await,
         Verdict::ReconnectInPlaintext => delivered_in_plaintext_anew(&run, state).await,
         Verdict::LeaveHost => left(&run, state).await,
