@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, Weak};
 
 use common::{PATIENCE, Scenario, all, switches};
 use delivery::tls::{KeyProof, Roots};
@@ -170,10 +170,15 @@ fn protocols() -> Vec<Peer> {
     ]
 }
 
-/// The authority of all peers that `openssl` plays.
-fn ca() -> &'static OddCa {
-    static CA: OnceLock<OddCa> = OnceLock::new();
-    CA.get_or_init(|| OddCa::new().unwrap())
+/// The authority of all peers that `openssl` plays, for as long as a test holds it: then its files are removed.
+fn ca() -> Arc<OddCa> {
+    static CA: Mutex<Weak<OddCa>> = Mutex::new(Weak::new());
+    let mut known = CA.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    known.upgrade().unwrap_or_else(|| {
+        let made = Arc::new(OddCa::new().unwrap());
+        *known = Arc::downgrade(&made);
+        made
+    })
 }
 
 async fn walk(peers: Vec<Peer>) {
@@ -181,6 +186,7 @@ async fn walk(peers: Vec<Peer>) {
         eprintln!("skipped: there is no openssl 3 on this machine");
         return;
     }
+    let _held = ca();
     let mut cases = Vec::new();
     for peer in peers {
         let Peer { name, certificate, arguments, shows } = peer;
@@ -297,6 +303,7 @@ async fn a_wrong_signature_fails_whatever_checks_it() {
         eprintln!("skipped: there is no openssl 3 on this machine");
         return;
     }
+    let _held = ca();
     type Made = fn(&Lab) -> Option<Identity>;
     let version_1: Made = |_| with_another_key(&OddCertificate { extensions: None, ..OddCertificate::good() });
     let ed448: Made = |_| with_another_key(&OddCertificate { key: ED448, ..OddCertificate::good() });
