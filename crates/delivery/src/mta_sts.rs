@@ -9,6 +9,7 @@
 //! policies again before they expire.
 
 mod cache;
+mod evidence;
 mod fetch;
 mod looks;
 mod refresh;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
-use policy::mta_sts::{Cached, Next, Policy, TxtAnswer, UnixSeconds, must_recheck, next, record_id};
+use policy::mta_sts::{Cached, Mode, Next, Policy, TxtAnswer, UnixSeconds, matches, must_recheck, next, record_id};
 use rustls::ClientConfig;
 use smtp::Domain;
 use tokio::time::Instant;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use crate::resolve::Dns;
 use crate::tls::TlsEngine;
 pub use cache::{CacheError, CacheResult, MemoryCache, PolicyCache};
+pub use evidence::StsEvidence;
 use fetch::Failure;
 use looks::Looks;
 
@@ -34,6 +36,8 @@ pub const STS_POLICY_FETCH_ERROR: &str = "sts-policy-fetch-error";
 pub const STS_POLICY_INVALID: &str = "sts-policy-invalid";
 /// RFC 8460 §4.3.2.2: the policy host's certificate is not valid.
 pub const STS_WEBPKI_INVALID: &str = "sts-webpki-invalid";
+/// Our own word for a host that the policy does not name; a report counts it as `validation-failure` (RFC 8460 §4.3.3).
+pub const STS_MX_MISMATCH: &str = "sts-mx-mismatch";
 /// Our own word, no result type: whether there is a policy could not be asked.
 pub const STS_DNS_FAILED: &str = "dns-failed";
 
@@ -93,6 +97,21 @@ impl Found {
             Found::Policy(in_force) => Some(&in_force.cached.policy),
             Found::NoPolicy | Found::Failed { .. } | Found::Unknown { .. } => None,
         }
+    }
+
+    /// Whether mail goes only to the hosts of a policy, within verified TLS (`Demands.mta_sts_enforced`).
+    pub fn enforces(&self) -> bool {
+        self.policy().is_some_and(Policy::enforces)
+    }
+
+    /// Whether mail may be handed to a host of the domain.
+    pub fn admits(&self, host: &Domain) -> bool {
+        self.policy().is_none_or(|policy| policy.admits(host))
+    }
+
+    /// Whether a policy names the host, be it enforced or tested: `None` when there is none to name it.
+    pub fn names(&self, host: &Domain) -> Option<bool> {
+        self.policy().filter(|policy| policy.mode != Mode::None).map(|policy| matches(policy, host))
     }
 
     /// What went wrong, although perhaps a kept policy applies: a code and words.

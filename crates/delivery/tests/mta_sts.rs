@@ -483,6 +483,34 @@ async fn an_unreadable_cache_is_not_an_empty_one() {
 }
 
 #[tokio::test]
+async fn what_was_found_is_told() {
+    let world = World::new().await;
+    let told = async || {
+        let found = world.start().look(&d()).await;
+        let hosts = ["mx.d.test", "mx.elsewhere.test"].map(|host| host.parse().unwrap());
+        let told = serde_json::to_string(&found.evidence()).unwrap();
+        (told, found.enforces(), hosts.each_ref().map(|host| (found.admits(host), found.names(host))))
+    };
+    assert_eq!(told().await, ("null".to_owned(), false, [(true, None), (true, None)]));
+    world.publish_good("1", POLICY);
+    let fetched = r#"{"mode":"enforce","id":"1","source":"fetched"}"#.to_owned();
+    assert_eq!(told().await, (fetched, true, [(true, Some(true)), (false, Some(false))]));
+    world.publish_good("2", NEWER);
+    let testing = r#"{"mode":"testing","id":"2","source":"fetched"}"#.to_owned();
+    assert_eq!(told().await, (testing, false, [(true, Some(true)), (true, Some(false))]));
+    world.publish("3", PolicyAnswer::Status(404, String::new()));
+    let kept = r#"{"mode":"testing","id":"2","source":"cached","failure":"sts-policy-fetch-error","detail":"mta-sts.d.test answered 404"}"#;
+    assert_eq!(told().await.0, kept);
+    world.cache.forget_expired(ago(-1000 * DAY)).await.unwrap();
+    let failed =
+        r#"{"mode":"failed","failure":"sts-policy-fetch-error","detail":"mta-sts.d.test answered 404"}"#.to_owned();
+    assert_eq!(told().await, (failed, false, [(true, None), (true, None)]));
+    world.publish_good("4", "version: STSv1\nmode: none\nmax_age: 60\n");
+    let none = r#"{"mode":"none","id":"4","source":"fetched"}"#.to_owned();
+    assert_eq!(told().await, (none, false, [(true, None), (true, None)]));
+}
+
+#[tokio::test]
 async fn nobody_at_the_policy_host() {
     let mut world = World::new().await;
     world.publish_good("1", POLICY);

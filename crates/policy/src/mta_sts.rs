@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use smtp::Domain;
 
-pub use file::{FILE_OCTETS, InvalidPolicy};
+pub use file::{FILE_OCTETS, InvalidPolicy, MX_PATTERNS};
 pub use record::{InvalidId, PolicyId, record_id};
 
 /// The longest that a policy may be kept (RFC 8461 §3.2): about a year. What asks for more gets this.

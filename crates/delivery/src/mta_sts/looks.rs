@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Found;
 
 /// Most answers remembered. Beyond it the oldest go, which costs a lookup and nothing else.
-const REMEMBERED: usize = 10_000;
+const REMEMBERED: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Looks {

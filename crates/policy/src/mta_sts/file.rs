@@ -10,12 +10,18 @@ use super::{MOST_MAX_AGE, Mode, MxPattern, Policy};
 /// Largest policy file read, in octets. RFC 8461 §3.3 suggests this as a limit.
 pub const FILE_OCTETS: usize = 64 * 1024;
 
+/// Most `mx` lines of a policy. What is published names a handful; this bounds what a look and its memory cost.
+pub const MX_PATTERNS: usize = 256;
+
 /// What is wrong with a policy file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
     /// Larger than [`FILE_OCTETS`].
     #[error("the policy is larger than {FILE_OCTETS} octets")]
     TooLarge,
+    /// More than [`MX_PATTERNS`].
+    #[error("the policy has more than {MX_PATTERNS} lines 'mx'")]
+    TooManyHosts,
     /// Not a text in UTF-8.
     #[error("the policy is not a text in UTF-8")]
     NotText,
@@ -55,6 +61,7 @@ pub(super) fn parse(file: &[u8]) -> Result<Policy, InvalidPolicy> {
             "version" => _ = version.get_or_insert(value),
             "mode" => _ = mode.get_or_insert(value),
             "max_age" => _ = max_age.get_or_insert(value),
+            "mx" if mx.len() >= MX_PATTERNS => return Err(InvalidPolicy::TooManyHosts),
             "mx" => mx.push(pattern(value)?),
             // RFC 8461 §3.2: unknown fields are ignored, but fields they must be.
             _ if is_extension_name(name) && !value.is_empty() && !value.contains(char::is_control) => {}
