@@ -51,3 +51,14 @@ pub(crate) const EXPRESSION_DEPTH: usize = 16;
 pub(crate) const DOMAINS_PER_PAGE: usize = 1000;
 /// Domains on a page unless the request says otherwise.
 pub(crate) const DOMAINS_PER_PAGE_DEFAULT: usize = 100;
+
+/// Longest range of `/v1/tls`, in days.
+pub(crate) const POSTURE_DAYS: u64 = 400;
+/// Most destinations on a page of `/v1/tls`.
+pub(crate) const POSTURE_PER_PAGE: usize = 1000;
+/// Destinations on a page unless the request says otherwise.
+pub(crate) const POSTURE_PER_PAGE_DEFAULT: usize = 100;
+/// Most destinations on a page that tells hours or days apart.
+pub(crate) const POSTURE_PER_PAGE_WITH_BUCKETS: usize = 50;
+/// Most hours or days that are told apart.
+pub(crate) const POSTURE_BUCKETS: u64 = 400;

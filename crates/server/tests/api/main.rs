@@ -5,3 +5,4 @@ mod domains;
 mod events;
 mod sending;
 mod support;
+mod tls;

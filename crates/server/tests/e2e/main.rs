@@ -5,5 +5,6 @@ mod check;
 mod durability;
 mod evidence;
 mod journey;
+mod posture;
 mod table;
 mod world;
