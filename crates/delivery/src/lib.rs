@@ -17,6 +17,7 @@ pub mod attempt;
 pub mod client;
 mod connect;
 pub mod connection;
+pub mod dnssec;
 pub mod hosts;
 pub mod mta_sts;
 pub mod probe;

@@ -92,7 +92,7 @@ pub(crate) async fn observe(client: &Client, target: &Target, opened: Opened<Tcp
 async fn shake_hands(client: &Client, target: &Target, connection: Connection<TcpStream>) -> Observation {
     let (timeouts, deadline) = (connection.timeouts, connection.deadline);
     let patience = timeouts.handshake.min(deadline.saturating_duration_since(tokio::time::Instant::now()));
-    let (stream, facts) = match client.tls.handshake(connection.into_stream(), &target.host, patience).await {
+    let (stream, facts) = match client.tls.handshake(connection.into_stream(), &target.host, None, patience).await {
         Ok(done) => done,
         Err(error) => return Observation::HandshakeFailed(error, None),
     };

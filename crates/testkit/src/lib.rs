@@ -38,6 +38,7 @@ pub mod lab;
 pub mod odd;
 pub mod policy_host;
 pub mod receiver;
+pub mod signed;
 
 pub use ca::{Ca, Identity, Issue, KeyKind, ValidationLevel, Validity};
 pub use dns::{Asked, Authority, Rtype, Zone};

@@ -1,6 +1,7 @@
 //! TLS towards MX hosts: one handshake that verifies always and records what it found.
 
 mod certificate;
+mod dane;
 mod failure;
 mod https;
 mod raw_key;
@@ -10,13 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use policy::dane::TlsaSet;
 use rustls::client::Resumption;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, DnsName, ServerName};
-use smtp::Reply;
+use smtp::{Domain, Reply};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -24,6 +26,7 @@ use crate::client::RouteHost;
 use crate::connection::Stream;
 use crate::report::STARTTLS_REFUSED;
 pub use certificate::{Certificate, KeyType, ValidationLevel};
+pub use dane::DaneVerdict;
 pub use failure::Failure;
 pub use raw_key::KeyProof;
 use verifier::RecordingVerifier;
@@ -44,6 +47,8 @@ pub struct TlsFacts {
     pub certificate: Option<Certificate>,
     /// The recorded verdict, whatever was demanded.
     pub verification: Verification,
+    /// The verdict of the host's TLSA records, when there are any that can be used.
+    pub dane: Option<DaneVerdict>,
     /// How the host proved that it holds the certificate's key.
     pub key_proof: KeyProof,
     /// Whether an earlier session was resumed.
@@ -188,15 +193,19 @@ impl TlsEngine {
         Ok(TlsEngine { provider, verifiers })
     }
 
-    /// Shakes hands with `host`. Whatever its certificate, the handshake goes on; the verdict is in the facts.
+    /// Shakes hands with `host`. Whatever its certificate, the handshake goes on; the verdict is in the facts, and
+    /// beside it that of the host's TLSA records, if there are any. With them SNI says their base domain
+    /// (RFC 7672 §3.2.3).
     pub(crate) async fn handshake<S: Stream>(
         &self,
         stream: S,
         host: &RouteHost,
+        tlsa: Option<&TlsaSet>,
         patience: Duration,
     ) -> Result<(TlsStream<S>, Arc<TlsFacts>), HandshakeError> {
-        let name = server_name(host)?;
-        let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone()));
+        let host = server_name(host)?;
+        let name = tlsa.map_or_else(|| Ok(host.clone()), |tlsa| dns_name(&tlsa.base))?;
+        let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone(), host, tlsa.cloned()));
         let connector = TlsConnector::from(Arc::new(self.config(verifier.clone())));
         let started = Instant::now();
         let stream = match tokio::time::timeout(patience, connector.connect(name.clone(), stream)).await {
@@ -231,11 +240,15 @@ fn provider() -> CryptoProvider {
 
 fn server_name(host: &RouteHost) -> Result<ServerName<'static>, HandshakeError> {
     match host {
-        RouteHost::Name(name) => DnsName::try_from(name.as_str().to_owned())
-            .map(ServerName::DnsName)
-            .map_err(|_| HandshakeError::BadName(name.to_string())),
+        RouteHost::Name(name) => dns_name(name),
         RouteHost::Address(address) => Ok(ServerName::IpAddress((*address).into())),
     }
+}
+
+fn dns_name(name: &Domain) -> Result<ServerName<'static>, HandshakeError> {
+    DnsName::try_from(name.as_str().to_owned())
+        .map(ServerName::DnsName)
+        .map_err(|_| HandshakeError::BadName(name.to_string()))
 }
 
 fn facts_of<S>(
@@ -266,6 +279,7 @@ fn facts_of<S>(
             .and_then(|chain| chain.first())
             .and_then(|leaf| Certificate::read(leaf, level_counts)),
         verification,
+        dane: verifier.dane(),
         key_proof: verifier.key_proof(),
         resumed: matches!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed)),
         duration,

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
+use policy::dane::TlsaSet;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
@@ -10,6 +11,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::Verifiers;
 use super::certificate::printable;
+use super::dane::{self, DaneVerdict};
 use super::raw_key::{self, KeyProof, Version};
 
 /// The verdict on a certificate.
@@ -48,12 +50,12 @@ impl Verification {
         }
     }
 
-    fn invalid(reason: &'static str, detail: impl Into<String>) -> Verification {
+    pub(super) fn invalid(reason: &'static str, detail: impl Into<String>) -> Verification {
         Verification::Invalid { reason, detail: detail.into() }
     }
 
     /// The verdict that an error of the real verifier amounts to.
-    fn of_error(error: &Error, is_self_signed: bool) -> Verification {
+    pub(super) fn of_error(error: &Error, is_self_signed: bool) -> Verification {
         let Error::InvalidCertificate(error) = error else {
             return Verification::invalid("validation-failure", error.to_string());
         };
@@ -137,15 +139,22 @@ fn name_mismatch(expected: &str, presented: &[String]) -> String {
 #[derive(Debug)]
 pub(super) struct RecordingVerifier {
     verifiers: Verifiers,
+    /// The name that a valid certificate carries. SNI may say another: that of the TLSA records.
+    host: ServerName<'static>,
+    tlsa: Option<TlsaSet>,
+    dane: OnceLock<DaneVerdict>,
     verdict: OnceLock<Verification>,
     chains_to_public_root: OnceLock<bool>,
     key_proof: OnceLock<KeyProof>,
 }
 
 impl RecordingVerifier {
-    pub(super) fn new(verifiers: Verifiers) -> Self {
+    pub(super) fn new(verifiers: Verifiers, host: ServerName<'static>, tlsa: Option<TlsaSet>) -> Self {
         RecordingVerifier {
             verifiers,
+            host,
+            tlsa,
+            dane: OnceLock::new(),
             verdict: OnceLock::new(),
             chains_to_public_root: OnceLock::new(),
             key_proof: OnceLock::new(),
@@ -163,6 +172,19 @@ impl RecordingVerifier {
             ),
             (verdict, _) => verdict,
         }
+    }
+
+    /// What the TLSA records say, when there are any. They vouch for a key, so the host must have proved that it holds
+    /// it; by which path does not matter, since an odd certificate that is published is meant.
+    pub(super) fn dane(&self) -> Option<DaneVerdict> {
+        let _ = self.tlsa.as_ref()?;
+        let none = || DaneVerdict::invalid("validation-failure", "the handshake showed no certificate");
+        let verdict = self.dane.get().cloned().unwrap_or_else(none);
+        if verdict.verification.is_ok() && !self.key_proof().is_proved() {
+            let words = "the certificate is the published one, but the host did not prove that it holds its key";
+            return Some(DaneVerdict::invalid("validation-failure", words));
+        }
+        Some(verdict)
     }
 
     /// How the host proved that it holds the certificate's key.
@@ -199,12 +221,12 @@ impl ServerCertVerifier for RecordingVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        _sni: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let ask = |verifier: &Arc<WebPkiServerVerifier>| {
-            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            verifier.verify_server_cert(end_entity, intermediates, &self.host, ocsp_response, now)
         };
         let verdict = match ask(&self.verifiers.all) {
             Ok(_) => Verification::Ok,
@@ -218,6 +240,10 @@ impl ServerCertVerifier for RecordingVerifier {
             }
             Err(_) => false,
         });
+        if let Some(tlsa) = &self.tlsa {
+            let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+            let _ = self.dane.set(dane::verify(tlsa, &chain, now));
+        }
         let _ = self.verdict.set(verdict);
         let _ = self.chains_to_public_root.set(public);
         Ok(ServerCertVerified::assertion())
@@ -254,7 +280,7 @@ impl ServerCertVerifier for RecordingVerifier {
     }
 }
 
-fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
+pub(super) fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, parsed)| parsed.issuer() == parsed.subject())
 }
 
