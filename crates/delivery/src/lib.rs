@@ -26,6 +26,7 @@ pub mod resolve;
 mod starttls;
 pub mod tls;
 mod transaction;
+pub mod upload;
 
 pub use attempt::Job;
 pub use client::{Client, Credentials, Options, Route, RouteHost, Timeouts};

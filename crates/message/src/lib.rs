@@ -23,6 +23,7 @@ pub mod mailbox;
 mod parts;
 mod section;
 mod summary;
+pub mod tls_report;
 
 pub use accept::{AcceptError, accept};
 pub use compose::{Attachment, ComposeError, Draft, compose};

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
 use crate::queue::{self, ClientError, Concurrency, Queue};
+use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 
 pub use keys::{generate as generate_key, record as key_record};
 
@@ -42,6 +43,9 @@ pub enum StartError {
     /// The deliveries could not be set up.
     #[error("{0}")]
     Client(#[from] ClientError),
+    /// The settings of reports about TLS cannot be used.
+    #[error("{0}")]
+    Reports(#[from] SettingsError),
     /// The system gave no random numbers for the first API key.
     #[error("the system's source of randomness failed")]
     NoRandomness,
@@ -53,6 +57,7 @@ pub struct Server {
     http_addr: SocketAddr,
     first_key: Option<Secret>,
     store: Store,
+    tally: Tally,
     stop: watch::Sender<bool>,
     tasks: JoinSet<&'static str>,
 }
@@ -65,6 +70,8 @@ impl Server {
         let http_addr =
             listener.local_addr().map_err(|source| StartError::Listen { address: config.http_listen, source })?;
         let client = queue::client_of(&config)?;
+        let reports = tlsrpt::Settings::of(&config)?;
+        let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
         let store = Store::open(&config.store, Role::Server).await?;
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
@@ -82,14 +89,16 @@ impl Server {
             },
             accepted.clone(),
         );
+        let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
         let router = api::router(App::new(store.clone(), accepted, config.public_url.clone()));
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
         tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
+        tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
         tracing::info!(%http_addr, "started");
-        Ok(Server { http_addr, first_key, store, stop, tasks })
+        Ok(Server { http_addr, first_key, store, tally, stop, tasks })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
@@ -126,6 +135,8 @@ impl Server {
                 tracing::error!(%error, "a part of the server failed while stopping");
             }
         }
+        // The last deliveries were counted after the task that writes counts had ended.
+        self.tally.flush(&self.store).await;
         // What was not finished in time is due again at the next start; other servers need not wait for the lease.
         if let Err(error) = self.store.release_leases().await {
             tracing::warn!(%error, "leases are not given back and end by themselves");

@@ -161,6 +161,23 @@ const CASES: &[Case] = &[
         &[(r#""2h""#, "'2h' is not between 1s and 1h"), ("20", "must be a duration such as")],
     ),
     ("connect_timeout", r#""500ms""#, "500ms", r#""500ms""#, &[(r#""50ms""#, "is not between 100ms and 10m")]),
+    (
+        "tls_report_from",
+        r#""tls@Example.com""#,
+        "tls@example.com",
+        r#""tls@example.com""#,
+        &[(r#""tls""#, "there is no '@'"), ("1", "must be a text, not a number")],
+    ),
+    ("tls_report_organization", r#""Company-X""#, "Company-X", r#""Company-X""#, &[(r#""""#, "is empty")]),
+    ("tls_report_contact", r#""tls@example.com""#, "tls@example.com", r#""tls@example.com""#, &[(r#""""#, "is empty")]),
+    ("tls_report_dkim_selector", r#""s1""#, "s1", r#""s1""#, &[(r#""s 1""#, "'s 1' is not a domain name")]),
+    (
+        "tls_report_dkim_key",
+        r#""Cargo.toml""#,
+        "Cargo.toml",
+        r#""Cargo.toml""#,
+        &[(r#""no/such/file.pem""#, "'no/such/file.pem' cannot be read")],
+    ),
     ("log_format", r#""json""#, "json", r#""json""#, &[(r#""xml""#, "'xml' is not one of text, json")]),
     (
         "log_level",

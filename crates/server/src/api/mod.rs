@@ -7,6 +7,7 @@ mod limits;
 mod openapi;
 mod sending;
 mod tls;
+mod tls_reports;
 
 use std::sync::Arc;
 
@@ -31,13 +32,15 @@ pub struct App {
     public_url: Option<Url>,
     /// Shared out among the forms that are in memory.
     memory: Arc<Semaphore>,
+    /// What strangers may upload.
+    uploads: Arc<tls_reports::Gate>,
 }
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
     /// links are made of what the client called us.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
-        App { store, wake, public_url, memory: Arc::new(Semaphore::new(MEMORY_UNITS)) }
+        App { store, wake, public_url, memory: Arc::new(Semaphore::new(MEMORY_UNITS)), uploads: Arc::default() }
     }
 }
 
@@ -53,6 +56,8 @@ fn routes() -> Vec<Route> {
         ("/v3/{domain}/events/{token}".to_owned(), get(events::page)),
         ("/v1/tls/destinations".to_owned(), get(tls::destinations)),
         ("/v1/tls/what-if".to_owned(), get(tls::what_if)),
+        ("/v1/tls/reports".to_owned(), get(tls_reports::received)),
+        ("/v1/tls/reports/sent".to_owned(), get(tls_reports::sent)),
     ];
     // Clients disagree on the version of each, so every path has a twin.
     for version in ["/v3", "/v4"] {
@@ -75,6 +80,7 @@ fn open_routes() -> Vec<Route> {
         ("/healthz".to_owned(), get(|| async { "ok" })),
         ("/readyz".to_owned(), get(ready)),
         ("/openapi.json".to_owned(), get(openapi::document)),
+        ("/v1/tls/reports/upload".to_owned(), post(tls_reports::upload)),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod domain;
 mod key;
+mod report;
 mod serve;
 
 use std::fmt::Display;
@@ -46,6 +47,9 @@ enum Command {
     /// API keys. Works while the server runs.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Reports about TLS that others sent us (RFC 8460). Works while the server runs.
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Look at a recipient domain and say what each of the four TLS settings would do there.
     Check {
         /// Whose mail hosts are asked. They are told EHLO, STARTTLS and QUIT, and nothing else.
@@ -119,6 +123,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Config { json } => show_config(&load()?, json),
         Command::Domain(command) => on_store(&load()?, async |store| domain::run(store, command).await),
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
+        Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),
         Command::Demo { json } => print(runtime()?.block_on(demo::run(json)).map_err(Failure::of)?),
     }

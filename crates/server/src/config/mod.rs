@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use policy::retry::Schedule;
+use smtp::{Address, Domain};
 use store::Location;
 use url::Url;
 
@@ -60,6 +61,16 @@ pub struct Config {
     pub smtp_timeout: Option<Duration>,
     /// How long one TCP connection may take to be made, 100 milliseconds to 10 minutes. Default 30 seconds.
     pub connect_timeout: Duration,
+    /// The address that reports about TLS come from (RFC 8460). Default: none are sent.
+    pub tls_report_from: Option<Address>,
+    /// Who reports, for people. Default: the domain of `tls_report_from`.
+    pub tls_report_organization: Option<String>,
+    /// Whom to ask about reports. Default: `tls_report_from`.
+    pub tls_report_contact: Option<String>,
+    /// The selector of the key that signs reports by mail. Default: none, and reports go by HTTPS only.
+    pub tls_report_dkim_selector: Option<Domain>,
+    /// A PEM file with that key.
+    pub tls_report_dkim_key: Option<PathBuf>,
     /// Text for people or JSON for machines. Default text.
     pub log_format: LogFormat,
     /// Which log lines are written, as directives of `tracing`'s filter. Default `info`.
@@ -92,6 +103,11 @@ impl Default for Config {
             smtp_port: 25,
             smtp_timeout: None,
             connect_timeout: Duration::from_secs(30),
+            tls_report_from: None,
+            tls_report_organization: None,
+            tls_report_contact: None,
+            tls_report_dkim_selector: None,
+            tls_report_dkim_key: None,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             event_retention: 30 * duration::DAY,

@@ -6,3 +6,4 @@ mod events;
 mod sending;
 mod support;
 mod tls;
+mod tls_reports;
