@@ -81,6 +81,8 @@ const DELETE: &str = "DELETE FROM tls_posture WHERE span = ?1 AND domain = ?2 AN
 
 /// How long a habit goes unwritten while nothing changes: a delivery like the last three tells nothing new.
 const REWRITTEN_EVERY: Duration = Duration::from_secs(3600);
+/// About how many counts are deleted in one transaction.
+const ROWS_AT_ONCE: usize = 2000;
 /// Longest name, code or version that is counted by; what is longer is cut.
 const WORD_OCTETS: usize = 255;
 
@@ -154,7 +156,7 @@ fn way_of(kind: EventKind, attempt: &AttemptRecord) -> Way {
     let details = &attempt.details;
     let text = |name: &str| details[name].as_str().map(cut).unwrap_or_default();
     let observed = details["observed"].as_str().and_then(Observed::from_word);
-    let last_step = details["steps"].as_array().and_then(|steps| steps.last());
+    let last_step = last_step(details, attempt.connection.as_ref().map(|connection| connection.mx_host.as_str()));
     let ending = match kind {
         EventKind::Delivered => Ending::Delivered,
         _ if last_step.is_some_and(|step| step["result"] == "left") => Ending::Left,
@@ -185,6 +187,14 @@ fn way_of(kind: EventKind, attempt: &AttemptRecord) -> Way {
         key_exchange: text("key-exchange"),
         reason,
     }
+}
+
+/// The last step at the host that decided, or the last of all: where a host was left and the next one did not answer, the
+/// outcome is that of the first.
+fn last_step<'a>(details: &'a Value, mx_host: Option<&str>) -> Option<&'a Value> {
+    let steps = details["steps"].as_array()?;
+    let at_host = steps.iter().rev().find(|step| mx_host.is_some() && step["host"].as_str() == mx_host);
+    at_host.or(steps.last())
 }
 
 /// Whether a host whose certificate had to be valid was authenticated by DANE: where its TLSA records are usable nothing
@@ -369,9 +379,11 @@ fn tell(
 fn facts(now: Timestamp, key: &Key, sum: &Sum) -> Value {
     let way = &key.way;
     let mut facts = serde_json::Map::new();
+    // Names in a certificate are as long as their owner likes.
+    let short = |value: Value| value.as_str().map(cut).map_or(value, Value::from);
     let mut put = |name: &str, value: Value| {
         if !value.is_null() && value != "" {
-            facts.insert(name.to_owned(), value);
+            facts.insert(name.to_owned(), short(value));
         }
     };
     put("at", now.as_secs_f64().into());
@@ -388,7 +400,7 @@ fn facts(now: Timestamp, key: &Key, sum: &Sum) -> Value {
     let certificate = sum.details["certificate"].as_object();
     let kept = ["subject", "issuer", "not-after", "sha256"];
     let kept = |found: &serde_json::Map<String, Value>| -> Value {
-        kept.iter().filter_map(|name| Some(((*name).to_owned(), found.get(*name)?.clone()))).collect()
+        kept.iter().filter_map(|name| Some(((*name).to_owned(), short(found.get(*name)?.clone())))).collect()
     };
     put("certificate", certificate.map_or(Value::Null, kept));
     Value::Object(facts)
@@ -407,10 +419,10 @@ pub(super) fn domains(connection: &Connection) -> Result<Vec<String>, StoreError
     }
 }
 
-/// Deletes the oldest hour and the oldest day of each sending domain that ended before a time; says whether there may
-/// be more. Days go last, since it is by them that sending domains are found.
+/// Deletes the oldest hour and the oldest day that ended before a time, of one sending domain after another until it is
+/// enough for one transaction; says whether there may be more. Days go last, since it is by them that sending domains are found.
 pub(super) fn purge_some(writing: &Writing<'_>, before: i64) -> Result<bool, StoreError> {
-    let mut deleted = false;
+    let mut deleted = 0;
     for domain in domains(writing.connection)? {
         for span in [Span::Hour, Span::Day] {
             let whole = before.saturating_sub(span.length().as_micros() as i64).saturating_add(1);
@@ -418,10 +430,12 @@ pub(super) fn purge_some(writing: &Writing<'_>, before: i64) -> Result<bool, Sto
             let start: Option<i64> =
                 oldest.query_row(params![span.as_str(), domain, whole], |row| row.get(0)).optional()?;
             if let Some(start) = start {
-                writing.connection.prepare_cached(DELETE)?.execute(params![span.as_str(), domain, start])?;
-                deleted = true;
+                deleted += writing.connection.prepare_cached(DELETE)?.execute(params![span.as_str(), domain, start])?;
             }
         }
+        if deleted >= ROWS_AT_ONCE {
+            break;
+        }
     }
-    Ok(deleted)
+    Ok(deleted > 0)
 }

@@ -119,6 +119,33 @@ async fn attempts_are_counted_by_how_they_went() {
     assert_eq!((items[1].ways[1].0.ending, items[1].ways[1].0.reason.as_str()), (Ending::Failed, "550"));
 }
 
+/// The first host was left, the second did not answer: the first is what is reported, and what is counted.
+#[tokio::test]
+async fn the_host_that_decided_is_the_one_that_counts() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    let mut left = evidence(Observed::Refused, None);
+    left.details["steps"] = json!([
+        { "host": "mx.example.net", "result": "left", "reason": "starttls-refused" },
+        { "host": "mx2.example.net", "result": "connection-failed", "reason": "connection-failed" },
+    ]);
+    attempted(&store, midnight(), &["a@example.net"], told(left, None)).await;
+    let items = posture_of(&store, midnight(), midnight() + HOUR, None).await;
+    assert_eq!((items[0].ways[0].0.ending, items[0].ways[0].0.reason.as_str()), (Ending::Left, "starttls-refused"));
+    // What strangers name is cut: names of versions, and of certificates.
+    let mut long = evidence(Observed::Verified, Some(Protected::Verified));
+    long.details["version"] = json!("ü".repeat(500));
+    long.details["certificate"]["subject"] = json!("x".repeat(60_000));
+    attempted(&store, midnight(), &["a@long.example"], told(long, Some(Protected::Verified))).await;
+    let items = posture_of(&store, midnight(), midnight() + HOUR, None).await;
+    let version = &items.iter().find(|item| item.destination == "long.example").unwrap().ways[0].0.version;
+    assert_eq!(version.len(), 254);
+    let longest = store.engine().readers.run(|connection| {
+        Ok(connection.query_row("SELECT max(length(before)) FROM tls_history", [], |row| row.get::<_, i64>(0))?)
+    });
+    assert!(longest.await.unwrap() < 1000);
+}
+
 #[tokio::test]
 async fn every_range_counts_each_attempt_once() {
     let directory = Directory::new();
@@ -321,25 +348,35 @@ async fn measure() {
         };
         println!("posture of {what}: {:?}, {} pairs", began.elapsed(), items.total);
     }
-    let mut to: Vec<String> = Vec::new();
-    to.extend((0..20_000).map(|number| format!("r@d{}.example", number % 5000)));
-    for to in &to {
-        store.accept(message(&[to])).await.unwrap();
-    }
-    let jobs = claim(&store, 100_000).await;
-    let event = told(evidence(Observed::Verified, Some(Protected::Verified)), Some(Protected::Verified));
-    let began = Instant::now();
-    let each: Vec<_> = jobs
-        .into_iter()
-        .map(|job| {
-            let outcomes = outcomes(&[job], NewState::Delivered, std::slice::from_ref(&event));
-            let store = store.clone();
-            tokio::spawn(async move { store.record(Timestamp::now(), outcomes).await.unwrap() })
-        })
-        .collect();
-    let count = each.len();
-    for one in each {
-        one.await.unwrap();
-    }
-    println!("record: {:?} each of {count}", began.elapsed() / count as u32);
+    let per_event = counting_costs(&store).await;
+    println!("an outcome: its event {:?}, its counts and memories {:?}", per_event.0, per_event.1);
+}
+
+/// What an event costs and what counting it costs, each in one transaction without its sync.
+async fn counting_costs(store: &Store) -> (Duration, Duration) {
+    const OUTCOMES: u32 = 20_000;
+    store.accept(message(&["a@example.net"])).await.unwrap();
+    let message = claim(store, 1).await[0].message;
+    let told = told(evidence(Observed::Verified, Some(Protected::Verified)), Some(Protected::Verified));
+    let event = told.clone();
+    let events = store.engine().writer.run(0, move |writing| {
+        let began = Instant::now();
+        for _ in 0..OUTCOMES {
+            super::super::event::insert(writing, soon(), message, "sender.example", "a@example.net", &event)?;
+        }
+        Ok(began.elapsed() / OUTCOMES)
+    });
+    let events = events.await.unwrap();
+    let counts = store.engine().writer.run(0, move |writing| {
+        let began = Instant::now();
+        for number in 0..OUTCOMES {
+            let destination = format!("d{}.example", number % 5000);
+            let (domain, address) = ("sender.example".to_owned(), format!("a@{destination}"));
+            let mut tally = posture::Tally::default();
+            tally.add(&posture::Recorded { message, domain, destination, address }, std::slice::from_ref(&told));
+            tally.write(writing, soon())?;
+        }
+        Ok(began.elapsed() / OUTCOMES)
+    });
+    (events, counts.await.unwrap())
 }
