@@ -57,6 +57,20 @@ fn roots_that_are_none_are_a_wrong_configuration() {
 }
 
 #[test]
+fn trust_anchors_that_are_none_are_a_wrong_configuration() {
+    let place = Place::new();
+    place.file("root.key", "trust-anchors { };\n");
+    let file = place.file("waxwing.toml", "http_listen = \"127.0.0.1:0\"\ndnssec_anchor = \"root.key\"\n");
+    for arguments in [&["serve"][..], &["check", "example.com"]] {
+        let output = place.run(&[arguments, &["--config", file.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("waxwing.toml:2:1: dnssec_anchor: root.key: ") && told.contains("DNSKEY"), "{told}");
+    }
+    assert!(!place.directory.join("data").exists(), "nothing was touched");
+}
+
+#[test]
 fn check_tells_a_finding_and_demo_takes_no_configuration() {
     let place = Place::new();
     // Nobody answers at this resolver: that is a finding about the destination.

@@ -70,6 +70,20 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "dnssec",
+        r#""trust-ad""#,
+        "trust-ad",
+        r#""trust-ad""#,
+        &[(r#""on""#, "'on' is not one of validate, trust-ad, off"), ("true", "not a boolean")],
+    ),
+    (
+        "dnssec_anchor",
+        r#""Cargo.toml""#,
+        "Cargo.toml",
+        r#""Cargo.toml""#,
+        &[(r#""no/such/root.key""#, "'no/such/root.key' cannot be read"), (r#""src""#, "'src' is not a file")],
+    ),
+    (
         "trust_roots",
         r#""Cargo.toml""#,
         "Cargo.toml",

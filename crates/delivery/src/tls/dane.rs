@@ -209,3 +209,7 @@ fn contents(der: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 #[path = "dane_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "dane_handshake_tests.rs"]
+mod handshake_tests;

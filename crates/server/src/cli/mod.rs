@@ -139,8 +139,11 @@ fn check(loaded: &Loaded, domain: Domain, json: bool) -> Result<(), Failure> {
 
 /// Says where the setting stands that makes no client.
 fn unusable(loaded: &Loaded, error: &ClientError) -> Failure {
-    let ClientError::TrustRoots(_) = error;
-    Failure::Unusable(match loaded.origin("trust_roots") {
+    let key = match error {
+        ClientError::TrustRoots(_) => "trust_roots",
+        ClientError::DnssecAnchor(_) => "dnssec_anchor",
+    };
+    Failure::Unusable(match loaded.origin(key) {
         Some(Origin::Set(place)) => format!("{place}: {error}"),
         _ => error.to_string(),
     })

@@ -118,6 +118,22 @@ pub const KEYS: &[Key] = &[
         show: |config| config.resolver.map(|address| address.to_string().into()),
     },
     Key {
+        name: "dnssec",
+        shape: Shape::Text,
+        meaning: "`validate` checks signatures here, `trust-ad` believes the resolver, `off` does without DANE; see [DNSSEC](#dnssec).",
+        unset: None,
+        read: set!(dnssec, explained()),
+        show: |config| Some(config.dnssec.to_string().into()),
+    },
+    Key {
+        name: "dnssec_anchor",
+        shape: Shape::Text,
+        meaning: "File of trust anchors, DS or DNSKEY records, for `validate`.",
+        unset: Some("the root's, shipped with the program"),
+        read: set!(Some(dnssec_anchor), readable_file()),
+        show: |config| config.dnssec_anchor.as_ref().map(|path| path.display().to_string().into()),
+    },
+    Key {
         name: "trust_roots",
         shape: Shape::Text,
         meaning: "PEM file of root certificates that are trusted beside the system's.",

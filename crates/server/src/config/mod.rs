@@ -23,7 +23,7 @@ use store::Location;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
-pub use types::{Credentials, EhloName, Host, LogFormat, Route, Secret};
+pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, Route, Secret};
 
 /// Everything that can be configured, with its default from [`Config::default`].
 #[derive(Debug, Clone)]
@@ -38,6 +38,10 @@ pub struct Config {
     pub api_key: Option<Secret>,
     /// The DNS resolver. Default: the system's, from `/etc/resolv.conf`.
     pub resolver: Option<SocketAddr>,
+    /// How answers of the DNS are secured. Default: they are validated here.
+    pub dnssec: Dnssec,
+    /// A file of trust anchors. Default: the root's.
+    pub dnssec_anchor: Option<PathBuf>,
     /// A PEM file of root certificates that are trusted beside the system's. Default: none.
     pub trust_roots: Option<PathBuf>,
     /// Networks that deliveries may reach although they are not public. Default: none.
@@ -92,6 +96,8 @@ impl Default for Config {
             store: "sqlite:./data".parse().expect("the default location is one"),
             api_key: None,
             resolver: None,
+            dnssec: Dnssec::Validate,
+            dnssec_anchor: None,
             trust_roots: None,
             deliver_to_private: Vec::new(),
             retry_schedule: Schedule::default(),

@@ -1,5 +1,6 @@
 //! The delivering client that a configuration describes.
 
+use delivery::dnssec::{AdTest, AnchorError, Anchors, Dnssec};
 use delivery::resolve::Dns;
 use delivery::tls::{Roots, TlsEngine, TlsSetupError};
 use delivery::{Client, Credentials, Options, Route, RouteHost, Timeouts};
@@ -12,12 +13,15 @@ pub enum ClientError {
     /// The trusted roots cannot be used.
     #[error("trust_roots: {0}")]
     TrustRoots(#[from] TlsSetupError),
+    /// The file of trust anchors cannot be used.
+    #[error("dnssec_anchor: {0}")]
+    DnssecAnchor(#[from] AnchorError),
 }
 
 /// The client of a configuration. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// When the trusted roots cannot be used.
+/// When the trusted roots or the trust anchors cannot be used.
 pub fn client_of(config: &Config) -> Result<Client, ClientError> {
     let roots = match &config.trust_roots {
         Some(path) => Roots::system().with_file(path)?,
@@ -35,7 +39,20 @@ pub fn client_of(config: &Config) -> Result<Client, ClientError> {
         routes: config.routes.iter().map(route_of).collect(),
         timeouts,
     };
-    Ok(Client::new(options, Dns::new(config.resolver), TlsEngine::new(roots)?))
+    Ok(Client::new(options, Dns::secured(config.resolver, dnssec_of(config)?), TlsEngine::new(roots)?))
+}
+
+/// A file that cannot be used is refused at the start even where nothing is validated: it was meant to be used.
+fn dnssec_of(config: &Config) -> Result<Dnssec, ClientError> {
+    let anchors = match &config.dnssec_anchor {
+        Some(path) => Anchors::from_file(path)?,
+        None => Anchors::root(),
+    };
+    Ok(match config.dnssec {
+        config::Dnssec::Validate => Dnssec::Validate(anchors),
+        config::Dnssec::TrustAd => Dnssec::TrustAd(AdTest::default()),
+        config::Dnssec::Off => Dnssec::Off,
+    })
 }
 
 fn route_of(route: &config::Route) -> Route {
