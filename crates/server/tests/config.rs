@@ -74,7 +74,7 @@ const CASES: &[Case] = &[
         r#""trust-ad""#,
         "trust-ad",
         r#""trust-ad""#,
-        &[(r#""on""#, "'on' is not one of validate, trust-ad, off"), ("true", "not a boolean")],
+        &[(r#""on""#, "'on' is not one of validate, trust-ad, off"), ("true", "must be a text, not boolean")],
     ),
     (
         "dnssec_anchor",
