@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use crate::dane::TlsaSet;
 use crate::tls::{Authentication, Effective, Observed, Protection, Verdict, decide};
 
 /// What a connection leads to.
@@ -17,6 +18,9 @@ pub struct Endpoint {
     /// Which of the operator's routes led there; `None` is the DNS. A route has credentials and demands of its own, and
     /// may lead where the DNS may not, so its connections serve it alone.
     pub route: Option<usize>,
+    /// The TLSA records that its certificate is held against, with the names that go with them: another domain's names,
+    /// or records that changed, may give another verdict.
+    pub tlsa: Option<TlsaSet>,
 }
 
 /// A connection that carried a message and may carry another.
@@ -83,6 +87,11 @@ mod tests {
             address: SocketAddr::from(([192, 0, 2, (number % 2) as u8], 25)),
             host: ["mx.one.test", "mx.other.test"][number / 2 % 2].to_owned(),
             route: [None, Some(0), Some(1)][number / 4 % 3],
+            tlsa: [None, Some("one.test"), Some("other.test")][number / 12 % 3].map(|name| TlsaSet {
+                base: "mx.one.test".parse().unwrap(),
+                also: vec![name.parse().unwrap()],
+                associations: Vec::new(),
+            }),
         }
     }
 
@@ -128,7 +137,7 @@ mod tests {
             for observed in Observed::ALL {
                 let Some(made) = Established::new(endpoint(0), observed, &maker) else { continue };
                 assert!(made.serves(&endpoint(0), &maker));
-                assert!((1..12).all(|other| !made.serves(&endpoint(other), &maker)));
+                assert!((1..36).all(|other| !made.serves(&endpoint(other), &maker)));
             }
         }
     }
@@ -180,7 +189,7 @@ mod tests {
         /// connection that its own decision would have refused.
         #[test]
         fn no_message_travels_where_its_own_decision_would_not_have_sent_it(
-            deliveries in prop::collection::vec((demands(), 0..12usize, 0..5usize), 1..60)
+            deliveries in prop::collection::vec((demands(), 0..36usize, 0..5usize), 1..60)
         ) {
             let mut pool: Vec<Established> = Vec::new();
             for (demands, place, shown) in deliveries {
