@@ -20,6 +20,7 @@ pub mod connection;
 pub mod dnssec;
 pub mod hosts;
 pub mod mta_sts;
+pub mod pool;
 pub mod probe;
 pub mod report;
 pub mod resolve;
@@ -30,4 +31,5 @@ pub mod upload;
 
 pub use attempt::Job;
 pub use client::{Client, Credentials, Options, Route, RouteHost, Timeouts};
+pub use pool::Reuse;
 pub use report::{Channel, Outcome, PlaintextReason, Problem, RecipientReport, Report, Step};

@@ -15,6 +15,8 @@ async fn evidence(scenario: Scenario) -> Value {
         assert!(address.as_str().unwrap().starts_with("127.0.0."));
         *address = json!("127.0.0.x");
     }
+    // Its words are the table's columns, which tests/tls.rs walks.
+    evidence.as_object_mut().unwrap().remove("observed");
     if let Some(took) = evidence.get_mut("handshake-ms") {
         assert!(took.is_u64());
         *took = json!(0);

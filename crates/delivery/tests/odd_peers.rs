@@ -222,8 +222,16 @@ async fn deliver(
     roots: Option<fn(&Lab) -> Roots>,
     policy: TlsPolicy,
 ) -> (Report, Vec<OddSession>) {
-    let address = std::net::Ipv4Addr::new(127, 0, 0, 77);
-    let listener = tokio::net::TcpListener::bind((address, lab.smtp_port())).await.unwrap();
+    // Another program may have this port on one of these addresses, hardly on all.
+    let mut bound = None;
+    for last in 77..=99 {
+        let address = std::net::Ipv4Addr::new(127, 0, 0, last);
+        if let Ok(listener) = tokio::net::TcpListener::bind((address, lab.smtp_port())).await {
+            bound = Some((address, listener));
+            break;
+        }
+    }
+    let (address, listener) = bound.expect("an address is free");
     lab.dns().update(|zone| zone.mx("d.test", 10, "mx.d.test").a("mx.d.test", address));
     let host = OddHost::start(listener, engine);
     let report = Scenario { policy, roots, ..Scenario::default() }.attempt(lab).await;

@@ -15,6 +15,8 @@ use std::fmt;
 
 use smtp::Domain;
 
+use crate::tls::DaneDemand;
+
 /// How far an answer of the DNS can be trusted (RFC 4035 §4.3, with "indeterminate" as in RFC 4033 §5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Security {
@@ -118,6 +120,15 @@ impl Dane {
             Dane::Usable(_) => "usable",
             Dane::LookupFailed { bogus: true, .. } => "dnssec-invalid",
             Dane::LookupFailed { bogus: false, .. } => "tlsa-lookup-failed",
+        }
+    }
+
+    /// What it demands. A failed lookup demands nothing that TLS could meet: the host is passed over.
+    pub fn demand(&self) -> DaneDemand {
+        match self {
+            Dane::Usable(_) => DaneDemand::Authenticated,
+            Dane::Unusable { .. } => DaneDemand::Encrypted,
+            Dane::Off { .. } | Dane::DoesNotApply { .. } | Dane::LookupFailed { .. } => DaneDemand::None,
         }
     }
 
@@ -245,7 +256,7 @@ pub fn judge(base: &Domain, also: &[Domain], answer: TlsaAnswer) -> Result<Dane,
 }
 
 /// Usable TLSA records and the names that go with them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TlsaSet {
     /// The TLSA base domain: what SNI says, and what a certificate below a DANE-TA record must name.
     pub base: Domain,
@@ -269,7 +280,7 @@ pub struct Tlsa {
 }
 
 /// A TLSA record that can be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Association {
     /// What the record is about.
     pub usage: Usage,
@@ -282,7 +293,7 @@ pub struct Association {
 }
 
 /// The usages that SMTP knows (RFC 7672 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Usage {
     /// The record vouches for the authority that issued the host's certificate.
     DaneTa,
@@ -291,7 +302,7 @@ pub enum Usage {
 }
 
 /// What of a certificate a record speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Selector {
     /// The whole certificate.
     Certificate,
@@ -300,7 +311,7 @@ pub enum Selector {
 }
 
 /// How a record's data is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Matching {
     /// Octet by octet.
     Exact,

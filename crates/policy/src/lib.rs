@@ -11,6 +11,7 @@ pub mod disposition;
 pub mod downgrade;
 pub mod mta_sts;
 pub mod mx;
+pub mod pool;
 pub mod posture;
 pub mod retry;
 pub mod route;

@@ -83,6 +83,8 @@ const CASES: &[Case] = &[
         r#""Cargo.toml""#,
         &[(r#""no/such/root.key""#, "'no/such/root.key' cannot be read"), (r#""src""#, "'src' is not a file")],
     ),
+    ("mta_sts", "\"off\"", "off", "\"off\"", &[("\"no\"", "'no' is not one of on, off")]),
+    ("mta_sts_port", "8443", "8443", "8443", &[("0", "must be a whole number from 1 to 65535")]),
     (
         "trust_roots",
         r#""Cargo.toml""#,
@@ -140,6 +142,12 @@ const CASES: &[Case] = &[
         ],
     ),
     ("concurrency_per_destination", "3", "3", "3", &[("-1", "must be a whole number from 1 to 10000")]),
+    ("connection_idle_time", r#""0s""#, "0s", r#""0s""#, &[(r#""6m""#, "'6m' is not between 0s and 5m")]),
+    ("connection_lifetime", r#""90s""#, "90s", r#""1m30s""#, &[(r#""0s""#, "'0s' is not between 1s and 1h")]),
+    ("connection_messages", "1", "1", "1", &[("0", "must be a whole number from 1 to 10000")]),
+    ("idle_connections", "50", "50", "50", &[("0", "must be a whole number from 1 to 10000")]),
+    ("idle_connections_per_host", "2", "2", "2", &[("0", "must be a whole number from 1 to 10000")]),
+    ("tls_session_lifetime", r#""0s""#, "0s", r#""0s""#, &[(r#""2h""#, "'2h' is not between 0s and 1h")]),
     (
         "routes",
         r#"[{ domain = "*.Example.com", host = "smart.example:587", tls = "verified", username = "u", password = "hunter2" }]"#,

@@ -5,15 +5,18 @@ mod dane;
 mod failure;
 mod https;
 mod raw_key;
+mod sessions;
 mod verifier;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use policy::dane::TlsaSet;
+use policy::tls::Authentication;
 use rustls::client::Resumption;
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -29,6 +32,8 @@ pub use certificate::{Certificate, KeyType, ValidationLevel};
 pub use dane::DaneVerdict;
 pub use failure::Failure;
 pub use raw_key::KeyProof;
+pub(crate) use sessions::Failed;
+use sessions::Sessions;
 use verifier::RecordingVerifier;
 pub use verifier::Verification;
 
@@ -56,6 +61,24 @@ pub struct TlsFacts {
     /// How long the handshake took.
     pub duration: Duration,
 }
+
+impl TlsFacts {
+    /// The verdict that counts where certificates are made valid by `authentication`. Where TLSA records should do that
+    /// and no handshake met them, there is none, which is not a good one.
+    pub fn verdict(&self, authentication: Authentication) -> &Verification {
+        match (authentication, &self.dane) {
+            (Authentication::Pkix, _) => &self.verification,
+            (Authentication::Dane, Some(dane)) => &dane.verification,
+            (Authentication::Dane, None) => &NO_DANE_VERDICT,
+        }
+    }
+}
+
+/// What stands for the verdict that nobody gave.
+static NO_DANE_VERDICT: LazyLock<Verification> = LazyLock::new(|| Verification::Invalid {
+    reason: "validation-failure",
+    detail: "the certificate was not held against the TLSA records".to_owned(),
+});
 
 /// Why there is no encrypted session.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -102,6 +125,7 @@ impl HandshakeError {
 pub struct TlsEngine {
     provider: Arc<CryptoProvider>,
     verifiers: Verifiers,
+    sessions: Sessions,
 }
 
 /// The verifier that gives the verdict, and one that knows the public roots alone.
@@ -190,7 +214,13 @@ impl TlsEngine {
             all: build(all).map_err(|error| TlsSetupError::NoTrust(error.to_string()))?,
             public: build(roots.public).ok(),
         };
-        Ok(TlsEngine { provider, verifiers })
+        Ok(TlsEngine { provider, verifiers, sessions: Sessions::new(sessions::LIFETIME) })
+    }
+
+    /// The same, with sessions resumed for at most `lifetime`, an hour at the utmost. Zero: none is resumed.
+    #[must_use]
+    pub fn with_session_lifetime(self, lifetime: Duration) -> TlsEngine {
+        TlsEngine { sessions: Sessions::new(lifetime), ..self }
     }
 
     /// Shakes hands with `host`. Whatever its certificate, the handshake goes on; the verdict is in the facts, and
@@ -206,20 +236,33 @@ impl TlsEngine {
         let host = server_name(host)?;
         let name = tlsa.map_or_else(|| Ok(host.clone()), |tlsa| dns_name(&tlsa.base))?;
         let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone(), host, tlsa.cloned()));
-        let connector = TlsConnector::from(Arc::new(self.config(verifier.clone())));
+        let config = Arc::new(self.config(verifier.clone()));
+        let (stream, facts) = self.shake_hands(config, &name, stream, &verifier, patience).await?;
+        Ok((stream, Arc::new(facts)))
+    }
+
+    /// One handshake, recorded by `verifier`.
+    async fn shake_hands<S: Stream>(
+        &self,
+        config: Arc<ClientConfig>,
+        name: &ServerName<'static>,
+        stream: S,
+        verifier: &RecordingVerifier,
+        patience: Duration,
+    ) -> Result<(TlsStream<S>, TlsFacts), HandshakeError> {
+        let connector = TlsConnector::from(config);
         let started = Instant::now();
         let stream = match tokio::time::timeout(patience, connector.connect(name.clone(), stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(HandshakeError::Failed(Failure::of(&error, verifier.saw_certificate()))),
             Err(_) => return Err(HandshakeError::TimedOut(patience)),
         };
-        let facts = facts_of(&stream, &name, &verifier, started.elapsed());
-        Ok((stream, Arc::new(facts)))
+        let facts = facts_of(&stream, name, verifier, started.elapsed());
+        Ok((stream, facts))
     }
 
-    /// A configuration for one handshake: its verifier is its own, and no ticket outlives it, so no session can ever
-    /// be resumed without a verdict.
-    fn config(&self, verifier: Arc<RecordingVerifier>) -> ClientConfig {
+    /// A configuration for one handshake: no ticket outlives it. `sessions` keeps those that may be resumed.
+    fn config(&self, verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .expect("the provider has suites for TLS 1.2 and 1.3")
@@ -281,7 +324,7 @@ fn facts_of<S>(
         verification,
         dane: verifier.dane(),
         key_proof: verifier.key_proof(),
-        resumed: matches!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed)),
+        resumed: false,
         duration,
     }
 }

@@ -81,6 +81,7 @@ impl From<Switches> for TlsSettings {
             skip_verification: switches.skip_verification,
             fallback: switches.tls_fallback,
             when_left: switches.tls_failure,
+            tag: None,
         }
     }
 }

@@ -67,6 +67,33 @@ impl fmt::Display for Dnssec {
     }
 }
 
+/// A switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" => Ok(Switch::On),
+            "off" => Ok(Switch::Off),
+            other => Err(format!("'{other}' is not one of on, off")),
+        }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Switch::On { "on" } else { "off" })
+    }
+}
+
 /// A host by name or address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use message::Identity;
 use message::tls_report::{TlsReport, compose};
-use policy::tls::{TlsSettings, resolve};
+use policy::tls::{TlsSettings, TlsTag, resolve};
 use policy::tlsrpt::report::{Head, filename, subject};
 use policy::tlsrpt::{Counted, Day, Destination, Report, record};
 use smtp::{Address, Domain};
@@ -140,7 +140,13 @@ impl Sending {
         let body = compose(&mail, &identity);
         let mut signed = signer.sign(&body, seconds.unsigned_abs()).map_err(NotSent::for_now)?;
         signed.extend_from_slice(&body);
-        let any_tls = TlsSettings { require_tls: Some(false), skip_verification: Some(true), ..TlsSettings::default() };
+        // A report must not be kept back by the failures that it reports (RFC 8460 §3).
+        let any_tls = TlsSettings {
+            require_tls: Some(false),
+            skip_verification: Some(true),
+            tag: Some(TlsTag::NotRequired),
+            ..TlsSettings::default()
+        };
         let message = NewMessage {
             domain: submitter.clone(),
             message_id: identity.message_id().to_owned(),

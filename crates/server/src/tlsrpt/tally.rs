@@ -33,7 +33,7 @@ impl Tally {
     }
 
     /// Counts everything but the sessions of mail from this address.
-    pub(super) fn without(not_from: &Address) -> Tally {
+    pub(crate) fn without(not_from: &Address) -> Tally {
         Tally(Some(Arc::new(Counters { not_from: not_from.to_string(), counts: Mutex::default() })))
     }
 

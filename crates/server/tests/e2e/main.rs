@@ -6,5 +6,6 @@ mod durability;
 mod evidence;
 mod journey;
 mod posture;
+mod reuse;
 mod table;
 mod world;

@@ -85,7 +85,7 @@ async fn a_host_that_stops_doing_tls_is_told_of() {
     for name in ["stripped", "forged", "steady"] {
         lab.add(name, Behaviour::default()).await.unwrap();
     }
-    let world = World::start(lab).await;
+    let world = World::start_without_reuse(lab).await;
     for name in ["stripped", "forged", "steady"] {
         for _ in 0..3 {
             world.outcome_of(&world.send(&format!("a@{name}.test"), &[]).await).await;

@@ -20,7 +20,7 @@ const COLUMNS: [(&str, Observed); 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_state_with_every_setting() {
-    let world = World::start(Lab::start().await.unwrap()).await;
+    let world = World::start_without_reuse(Lab::start().await.unwrap()).await;
     for (state, observed) in COLUMNS {
         for policy in TlsPolicy::ALL {
             check_cell(&world, state, observed, policy).await;
@@ -47,7 +47,7 @@ async fn odd_states_with_every_setting() {
     for (name, behaviour, _) in &odd {
         lab.add(name, behaviour.clone()).await.unwrap();
     }
-    let world = World::start(lab).await;
+    let world = World::start_without_reuse(lab).await;
     for (name, _, observed) in odd {
         for policy in TlsPolicy::ALL {
             check_cell(&world, name, observed, policy).await;

@@ -139,6 +139,7 @@ fn domain(row: &Row<'_>) -> Result<SendingDomain, StoreError> {
             skip_verification: get(row, "skip_verification")?,
             fallback: optional_word(row, "tls_fallback", |word| word.parse().ok())?,
             when_left: optional_word(row, "tls_failure", |word| word.parse().ok())?,
+            tag: None,
         },
     })
 }

@@ -131,6 +131,7 @@ ALTER TABLE domain ADD COLUMN tls_fallback TEXT;
 ALTER TABLE domain ADD COLUMN tls_failure TEXT;
 ALTER TABLE message ADD COLUMN tls_fallback TEXT NOT NULL DEFAULT 'plaintext';
 ALTER TABLE message ADD COLUMN tls_failure TEXT NOT NULL DEFAULT 'defer';
+ALTER TABLE message ADD COLUMN tls_tag TEXT NOT NULL DEFAULT 'none';
 ";
 
 /// The version that the database has; an error when it is newer than what this program knows.

@@ -135,6 +135,7 @@ fn tls_settings(message: &MessageSummary) -> Value {
         "skip-verification-from": tls.skip_verification_from,
         "tls-fallback": tls.fallback,
         "tls-failure": tls.when_left,
+        "tls-tag": tls.tag,
     })
 }
 
