@@ -8,6 +8,7 @@ mod filters;
 mod plans;
 mod purge;
 mod queue;
+mod scale;
 mod settings;
 
 use std::path::PathBuf;
