@@ -218,6 +218,19 @@ async fn a_stop_begins_nothing() {
 }
 
 #[tokio::test]
+async fn nothing_begins_while_an_outcome_is_not_recorded() {
+    let (scene, mut queue) = Scene::new(Duration::ZERO).await;
+    scene.accept(None).await;
+    let shared = queue.shared.clone();
+    let unrecorded = Counted::new(&shared.unrecorded);
+    queue.fill(&scene.stop.subscribe()).await;
+    assert!(queue.running.is_empty());
+    drop(unrecorded);
+    queue.fill(&scene.stop.subscribe()).await;
+    assert_eq!(queue.running.len(), 1);
+}
+
+#[tokio::test]
 async fn a_fault_of_our_own_is_told_and_comes_to_an_end() {
     let (scene, queue) = Scene::new(Duration::ZERO).await;
     scene.accept(None).await;
