@@ -126,7 +126,7 @@ async fn a_lease_that_ends_under_an_attempt_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn every_connection_that_a_destination_may_have_is_used() {
+async fn a_destination_with_more_waiting_is_claimed_again_at_once() {
     let (scene, queue) = Scene::new(Duration::from_secs(3)).await;
     for _ in 0..6 {
         scene.accept(None).await;
