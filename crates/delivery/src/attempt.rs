@@ -74,6 +74,9 @@ struct Attempt<'a> {
     steps: Vec<Step>,
     addresses_tried: usize,
     sessions: usize,
+    /// What a host took must be recorded before anything else is tried, or a crash would send it again. Who was not
+    /// taken waits for the next attempt.
+    has_delivered: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -88,6 +91,7 @@ impl<'a> Attempt<'a> {
             steps: Vec::new(),
             addresses_tried: 0,
             sessions: 0,
+            has_delivered: false,
         }
     }
 
@@ -117,6 +121,7 @@ impl<'a> Attempt<'a> {
         self.slots.iter().all(|slot| slot.settled.is_some())
             || self.addresses_tried >= ADDRESSES_PER_ATTEMPT
             || self.sessions >= SESSIONS
+            || self.has_delivered
             || tokio::time::Instant::now() >= self.deadline
     }
 
@@ -219,6 +224,7 @@ impl<'a> Attempt<'a> {
         self.sessions += 1;
         let fates = transaction::run(ready, &mail, &target.host.to_string(), target.ip()).await;
         self.steps.push(step_of_transaction(target, &report, &fates));
+        self.has_delivered |= fates.iter().any(|fate| matches!(fate, Fate::Accepted(_)));
         for (index, fate) in waiting.into_iter().zip(fates) {
             self.settle(index, fate, &report);
         }

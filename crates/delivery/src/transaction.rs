@@ -37,7 +37,7 @@ impl Fate {
     }
 }
 
-/// Runs the transaction. Gives one fate for each recipient, in order; ends the session.
+/// Runs the transaction. Gives one fate for each recipient, in order; ends the session without waiting for the host's farewell.
 pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Vec<Fate> {
     let Ready { session, extensions } = ready;
     let fates = mail.recipients.iter().map(|recipient| unfit(recipient, &extensions)).collect();
@@ -52,7 +52,8 @@ pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std:
         Err(problem) => transaction.settle_open(|| Some(Fate::Rejected(problem.clone()))),
     }
     let Transaction { session, fates, .. } = transaction;
-    session.quit().await;
+    // The farewell is nobody's business any more: what was answered must be recorded before anything can go wrong.
+    tokio::spawn(session.quit());
     fates.into_iter().map(settled).collect()
 }
 
