@@ -106,7 +106,7 @@ async fn a_stop_is_graceful_and_a_restart_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_with_little_patience_loses_nothing() {
     let mut lab = Lab::empty().await.unwrap();
-    let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_secs(20))].into(), ..Behaviour::default() };
+    let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_secs(120))].into(), ..Behaviour::default() };
     let receiver = lab.add("slow", slow).await.unwrap();
     let mut world = World::start_with(lab, &[("shutdown_grace", "1s"), ("concurrency_per_destination", "2")]).await;
     let mut ids = Vec::new();
@@ -120,7 +120,7 @@ async fn a_stop_with_little_patience_loses_nothing() {
     }
     let begun = Instant::now();
     assert_eq!(world.terminate(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 
     receiver.behave(Behaviour::default()).unwrap();
     world.run();

@@ -414,16 +414,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_without_end_takes_no_time() {
-        // In pieces, as they come from a socket.
-        let pieces = |octets: &'static [u8]| Body::new(Pieces { rest: octets.chunks(16 * 1024), comes: false });
+    async fn a_form_without_end_is_searched_once() {
+        // In small pieces: a search that begins anew with each would take many minutes, one that goes on a second or
+        // two. The bound lies far from both, since machines are noisy.
+        let pieces = |octets: &'static [u8]| Body::new(Pieces { rest: octets.chunks(1024), comes: false });
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "multipart/form-data; boundary=b".parse().unwrap());
         for beginning in ["", "--b\r\nX: "] {
             let octets = [beginning.as_bytes(), &vec![b'-'; 40 << 20]].concat().leak();
             let started = std::time::Instant::now();
             assert_eq!(read_fields(&headers, pieces(octets), &mut share()).await, Err(malformed()));
-            assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+            assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
         }
     }
 
