@@ -250,7 +250,7 @@ async fn the_time_of_an_attempt_covers_the_dns_and_every_host() {
     let case = |(scenario, reason): (Scenario, &'static str)| async move {
         let begun = Instant::now();
         let run = scenario.run().await;
-        assert!(begun.elapsed() < Duration::from_secs(6), "{reason}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(9), "{reason}: {:?}", begun.elapsed());
         assert_eq!(run.outcomes()[0].0, "deferred");
         assert_eq!(run.problem().reason, Some(reason), "{:?}", run.report.steps);
         assert!(run.receivers.iter().all(|receiver| receiver.sessions().iter().all(|session| !session.saw_mail())));

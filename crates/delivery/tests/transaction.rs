@@ -224,7 +224,7 @@ async fn every_stage_has_its_time() {
         let behaviour = Behaviour { delays: [(stage, Duration::from_secs(60))].into(), ..Behaviour::default() };
         let begun = Instant::now();
         let run = Scenario { timeouts, ..Scenario::with(behaviour) }.run().await;
-        assert!(begun.elapsed() < Duration::from_secs(5), "{stage:?}");
+        assert!(begun.elapsed() < Duration::from_secs(40), "{stage:?}");
         assert_eq!(
             (run.outcomes(), run.problem().reason),
             (vec![("deferred", 421)], Some("connection-lost")),
@@ -239,7 +239,7 @@ async fn every_stage_has_its_time() {
     let behaviour = Behaviour { delays: [(Stage::Quit, Duration::from_secs(60))].into(), ..Behaviour::default() };
     let begun = Instant::now();
     assert_eq!(Scenario::with(behaviour).run().await.outcomes(), [("delivered", 250)]);
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(40));
 }
 
 #[tokio::test]

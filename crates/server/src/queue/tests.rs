@@ -129,7 +129,7 @@ async fn a_lease_that_ends_under_an_attempt_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn every_connection_that_a_destination_may_have_is_used() {
+async fn a_destination_with_more_waiting_is_claimed_again_at_once() {
     let (scene, queue) = Scene::new(Duration::from_secs(3)).await;
     for _ in 0..6 {
         scene.accept(None).await;
@@ -218,6 +218,19 @@ async fn a_stop_begins_nothing() {
     scene.stop.send_replace(true);
     queue.fill(&scene.stop.subscribe()).await;
     assert!(queue.running.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_begins_while_an_outcome_is_not_recorded() {
+    let (scene, mut queue) = Scene::new(Duration::ZERO).await;
+    scene.accept(None).await;
+    let shared = queue.shared.clone();
+    let unrecorded = Counted::new(&shared.unrecorded);
+    queue.fill(&scene.stop.subscribe()).await;
+    assert!(queue.running.is_empty());
+    drop(unrecorded);
+    queue.fill(&scene.stop.subscribe()).await;
+    assert_eq!(queue.running.len(), 1);
 }
 
 #[tokio::test]

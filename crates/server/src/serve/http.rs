@@ -13,6 +13,8 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -27,6 +29,8 @@ pub(super) struct Limits {
     pub(super) header_time: Duration,
     /// From the end of a request's header to the beginning of the response, reading the body included.
     pub(super) request_time: Duration,
+    /// How long a client may leave what we sent unread; whoever reads nothing would hold its connection for ever.
+    pub(super) unread_time: Duration,
     /// How long requests may still run once the server stops.
     pub(super) grace: Duration,
 }
@@ -37,6 +41,7 @@ impl Limits {
             connections: 1024,
             header_time: Duration::from_secs(30),
             request_time: Duration::from_secs(300),
+            unread_time: Duration::from_secs(60),
             grace,
         }
     }
@@ -53,7 +58,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
 
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &slots, limits.unread_time) => accepted,
             _ = stop.wait_for(|stopping| *stopping) => break,
         };
         let (stream, peer, slot) = accepted;
@@ -81,13 +86,22 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
 }
 
 /// The next connection and its slot. A failing accept (no file descriptors left, say) passes: told, and tried again.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    unread_time: Duration,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Responses are small and whole: waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
+                // RFC 5482. Other systems than Linux have no such limit, and keep such a client until it goes.
+                #[cfg(target_os = "linux")]
+                if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(unread_time)) {
+                    tracing::debug!(%error, "a client may take its time to read");
+                }
                 return (stream, peer, slot);
             }
             Err(error) => {
@@ -175,6 +189,18 @@ mod tests {
         let second = exchange(server.address, FINE).await;
         assert!(second.starts_with("HTTP/1.1 200"), "served once the idle first was sent away: {second}");
         drop(first);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn who_reads_nothing_is_sent_away() {
+        let unread_time = Duration::from_secs(1);
+        let server = start(Limits { connections: 1, unread_time, ..Limits::with_grace(Duration::ZERO) }).await;
+        let mut deaf = TcpStream::connect(server.address).await.unwrap();
+        let flood = async { while deaf.write_all(&FINE.repeat(1000)).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(20), flood).await.expect("the connection is cut");
+        let close = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        assert!(exchange(server.address, close).await.starts_with("HTTP/1.1 200"));
     }
 
     #[tokio::test]

@@ -100,3 +100,36 @@ async fn a_stop_is_graceful_and_a_restart_goes_on() {
     }
     assert_eq!(receiver.messages().len(), 8, "each message once");
 }
+
+/// A stop that does not wait for a slow receiver: it ends in time, nothing is told of the attempt that was cut short,
+/// and the next start delivers. The message may arrive twice, since its final dot was in flight.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_with_little_patience_loses_nothing() {
+    let mut lab = Lab::empty().await.unwrap();
+    let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_secs(120))].into(), ..Behaviour::default() };
+    let receiver = lab.add("slow", slow).await.unwrap();
+    let mut world = World::start_with(lab, &[("shutdown_grace", "1s"), ("concurrency_per_destination", "2")]).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.push(world.send("a@slow.test", &[]).await);
+    }
+    let begun = Instant::now();
+    while receiver.sessions().len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "nothing is attempted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let begun = Instant::now();
+    assert_eq!(world.terminate(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+
+    receiver.behave(Behaviour::default()).unwrap();
+    world.run();
+    for id in &ids {
+        let told = world.events_of(id, 1).await;
+        assert_eq!((told.len(), told[0]["event"].as_str()), (1, Some("delivered")), "{told:?}");
+        assert_eq!(told[0]["delivery-status"]["attempt-no"], 1, "an attempt that was cut short is not counted");
+    }
+    let arrivals = arrivals(&receiver);
+    assert_eq!(arrivals.len(), 4);
+    assert!(arrivals.values().sum::<usize>() <= 4 + 2, "{arrivals:?}");
+}

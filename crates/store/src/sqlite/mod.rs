@@ -46,6 +46,10 @@ const READERS: usize = 4;
 const READ_TIME: Duration = Duration::from_secs(10);
 /// Size of the log of changes, in pages of 4 KiB, at which it is folded into the file.
 const PAGES_BETWEEN_CHECKPOINTS: i64 = 4000;
+/// To how many octets the log of changes is cut when it begins anew.
+const LOG_KEPT: u64 = 32 << 20;
+/// At how many octets the writer waits for those who read, so that the log can begin anew.
+const LOG_AT_MOST: u64 = 2 * LOG_KEPT;
 
 /// The engine.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 
-use super::readers::Readers;
+use super::readers::{Gate, Readers};
 use super::reserve::Reserve;
 use super::writer::Writer;
-use super::{BUSY_TIMEOUT, Engine, PAGES_BETWEEN_CHECKPOINTS, READ_TIME, schema};
+use super::{BUSY_TIMEOUT, Engine, LOG_KEPT, PAGES_BETWEEN_CHECKPOINTS, READ_TIME, schema};
 use crate::{Role, StoreError};
 
 const DATABASE: &str = "waxwing.db";
@@ -40,27 +40,31 @@ pub(super) fn open(directory: &Path, role: Role) -> Result<Engine, StoreError> {
         schema::migrate(&connection)?;
         drop(held_for_migration);
     }
-    let readers = Readers::new(path.clone(), READ_TIME);
+    let gate = Gate::default();
+    let readers = Readers::new(path.clone(), READ_TIME, gate.clone());
     // A tool takes no mail, and so needs nothing in reserve.
     let server = lock.take().map(|lock| (lock, Reserve::new(directory.join(RESERVE))));
-    let writer = Writer::start(connection, path, server).map_err(|e| cannot_open(directory, e))?;
+    let writer = Writer::start(connection, path, server, gate).map_err(|e| cannot_open(directory, e))?;
     Ok(Engine { writer, readers })
 }
 
-/// Makes the directory and the file, readable for their owner only, and sees to it that both names outlive a crash.
+/// Makes the directory and the file, readable for their owner only, and sees to it that all names outlive a crash.
 fn make(directory: &Path, path: &Path) -> io::Result<()> {
     if !directory.is_dir() {
+        let made: Vec<&Path> = directory.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        if let Some(parent) = directory.canonicalize()?.parent() {
-            File::open(parent)?.sync_all()?;
+        for directory in made {
+            if let Some(parent) = directory.canonicalize()?.parent() {
+                File::open(parent)?.sync_all()?;
+            }
         }
     }
     if !path.exists() {
         // SQLite gives its own files, the log and the shared memory, the mode of this one.
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        File::open(directory)?.sync_all()?;
     }
-    Ok(())
+    // Each time: whoever made the file may have died before this.
+    File::open(directory)?.sync_all()
 }
 
 /// The lock that keeps a second server out. It is held as long as the file is open, and ends with the process
@@ -93,7 +97,7 @@ pub(super) fn writing_connection(path: &Path) -> Result<Connection, StoreError> 
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -32768;",
     )?;
-    let _: i64 = connection.query_row("PRAGMA journal_size_limit = 67108864", [], |row| row.get(0))?;
+    let _: i64 = connection.query_row(&format!("PRAGMA journal_size_limit = {LOG_KEPT}"), [], |row| row.get(0))?;
     let _: i64 =
         connection
             .query_row(&format!("PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}"), [], |row| row.get(0))?;
@@ -144,6 +148,11 @@ impl Identity {
         use std::os::unix::fs::MetadataExt;
         let metadata = std::fs::metadata(&path)?;
         Ok(Identity { path, device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// How long the file under the name is; 0 when there is none.
+    pub(super) fn octets(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
     }
 
     /// Whether the file is still there under its name.

@@ -1,7 +1,7 @@
 //! The connections that read. Each search sees the store as it was at one moment and hinders nobody who writes.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -14,6 +14,9 @@ use crate::StoreError;
 /// How many steps of SQLite's machine pass between two looks at the clock.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
+/// Held to read. The writer takes it alone to have nobody read for a moment.
+pub(super) type Gate = Arc<RwLock<()>>;
+
 /// The connections, opened when they are needed first.
 #[derive(Debug)]
 pub(super) struct Readers {
@@ -22,11 +25,12 @@ pub(super) struct Readers {
     time: Duration,
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Semaphore,
+    gate: Gate,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, time: Duration) -> Readers {
-        Readers { path, time, idle: Arc::default(), permits: Semaphore::new(READERS) }
+    pub(super) fn new(path: PathBuf, time: Duration, gate: Gate) -> Readers {
+        Readers { path, time, idle: Arc::default(), permits: Semaphore::new(READERS), gate }
     }
 
     /// Has `work` done on a connection, all in one read transaction.
@@ -37,8 +41,9 @@ impl Readers {
     {
         let closed = |_| StoreError::Unavailable("it was closed".to_owned());
         let _permit = self.permits.acquire().await.map_err(closed)?;
-        let (path, time, idle) = (self.path.clone(), self.time, self.idle.clone());
+        let (path, time, idle, gate) = (self.path.clone(), self.time, self.idle.clone(), self.gate.clone());
         let task = tokio::task::spawn_blocking(move || {
+            let _reading = gate.read().unwrap_or_else(PoisonError::into_inner);
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = kept.map_or_else(|| reading_connection(&path), Ok)?;
             let deadline = Instant::now() + time;

@@ -17,8 +17,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::Identity;
+use super::readers::Gate;
 use super::reserve::Reserve;
-use super::{OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
+use super::{LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
 use crate::{Stats, StoreError, Timestamp};
 
 /// The way to the thread that writes.
@@ -38,13 +39,19 @@ struct Counters {
 
 impl Writer {
     /// Starts the thread. A server's lock is held until the thread has ended.
-    pub(super) fn start(connection: Connection, path: PathBuf, server: Option<(File, Reserve)>) -> io::Result<Writer> {
+    pub(super) fn start(
+        connection: Connection,
+        path: PathBuf,
+        server: Option<(File, Reserve)>,
+        gate: Gate,
+    ) -> io::Result<Writer> {
         let (lock, reserve) = server.unzip();
         let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
         let counters = Arc::new(Counters::default());
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [Identity::of(path)?, Identity::of(log)?];
-        let committer = Committer { connection, files, reserve, counters: counters.clone() };
+        let committer =
+            Committer { connection, files, reserve, counters: counters.clone(), gate, fold_at: LOG_AT_MOST };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
             drop(lock);
@@ -209,6 +216,9 @@ struct Committer {
     files: [Identity; 2],
     reserve: Option<Reserve>,
     counters: Arc<Counters>,
+    gate: Gate,
+    /// How long the log of changes may be until the next [`Committer::fold`].
+    fold_at: u64,
 }
 
 impl Committer {
@@ -224,10 +234,28 @@ impl Committer {
             self.commit_all(&mut batch);
             self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
             batch.into_iter().for_each(Operation::answer);
+            self.fold();
         }
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
             tracing::debug!(%error, "the log of changes stays for the next start");
+        }
+    }
+
+    /// Searches that overlap without a gap keep the log of changes from beginning anew by itself, and it would grow until
+    /// the disk is full. So at a certain length those that run are waited for, and new ones wait.
+    fn fold(&mut self) {
+        let octets = self.files[1].octets();
+        if octets < self.fold_at {
+            return;
+        }
+        let alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let folded = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
+        drop(alone);
+        self.fold_at = LOG_AT_MOST;
+        if folded != Ok(0) {
+            tracing::warn!(octets, ?folded, "the log of changes grows: another process reads the database for long");
+            self.fold_at = octets + LOG_AT_MOST;
         }
     }
 

@@ -98,7 +98,7 @@ async fn a_search_without_end_is_ended() {
     let directory = Directory::new();
     let store = directory.server().await;
     let path = directory.0.join("waxwing.db");
-    let readers = super::super::readers::Readers::new(path, Duration::from_millis(50));
+    let readers = super::super::readers::Readers::new(path, Duration::from_millis(50), Default::default());
     let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     let search =
         move |connection: &rusqlite::Connection| Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?);

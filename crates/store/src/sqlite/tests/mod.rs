@@ -9,6 +9,7 @@ mod plans;
 mod posture;
 mod purge;
 mod queue;
+mod scale;
 mod settings;
 mod sts;
 mod tlsrpt;
