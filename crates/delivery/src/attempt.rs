@@ -98,8 +98,8 @@ struct Attempt<'a> {
     published: Found,
     /// Whether the MX records of the destination are signed.
     mx_is_signed: bool,
-    /// A newer policy than the one that was obeyed has been found.
-    policy_is_outdated: bool,
+    /// Another policy than the one that was obeyed is there, or may be: nobody fails for good now.
+    waits_for_policy: bool,
     deadline: tokio::time::Instant,
     slots: Vec<Slot>,
     steps: Vec<Step>,
@@ -119,7 +119,7 @@ impl<'a> Attempt<'a> {
             route,
             published: Found::NoPolicy,
             mx_is_signed: false,
-            policy_is_outdated: false,
+            waits_for_policy: false,
             deadline: tokio::time::Instant::now() + client.options.timeouts.attempt,
             slots: job.recipients.iter().map(|_| Slot::default()).collect(),
             steps: Vec::new(),
@@ -198,15 +198,22 @@ impl<'a> Attempt<'a> {
         true
     }
 
-    /// Before anybody fails for good because of a policy, a newer one is looked for (RFC 8461 §5.1).
+    /// Before anybody fails for good because of a policy, a newer one is looked for (RFC 8461 §5.1). One that could not be
+    /// had now, and that would have made the hosts authentic, may be had by the next attempt.
     async fn look_again(&mut self) {
         // What a host took waits for nothing: it is to be recorded now.
         let sender = self.job.sender;
-        let gives_up = !self.has_delivered && self.slots.iter().any(|slot| slot.gives_up(sender));
-        if let (true, Some(mta_sts), Found::Policy(obeyed)) = (gives_up, &self.client.mta_sts, &self.published) {
-            let newer = timeout_at(self.deadline, mta_sts.newer_than(self.job.destination, obeyed)).await;
-            self.policy_is_outdated = matches!(newer, Ok(Some(_)));
+        if self.has_delivered || !self.slots.iter().any(|slot| slot.gives_up(sender)) {
+            return;
         }
+        self.waits_for_policy = match (&self.client.mta_sts, &self.published) {
+            (_, Found::Failed { .. }) => sender.tag == TlsTag::Requiretls,
+            (Some(mta_sts), Found::Policy(obeyed)) => {
+                let newer = timeout_at(self.deadline, mta_sts.newer_than(self.job.destination, obeyed)).await;
+                matches!(newer, Ok(Some(_)))
+            }
+            _ => false,
+        };
     }
 
     /// Whether something says that the host is the domain's: the operator does on a route, signed MX records do, an
@@ -430,9 +437,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn into_report(self, started: Instant) -> Report {
-        let (sender, outdated) = (self.job.sender, self.policy_is_outdated);
+        let (sender, waits) = (self.job.sender, self.waits_for_policy);
         Report {
-            recipients: self.slots.into_iter().map(|slot| slot.into_report(sender, outdated)).collect(),
+            recipients: self.slots.into_iter().map(|slot| slot.into_report(sender, waits)).collect(),
             steps: self.steps,
             sender,
             observed: self.observed,
@@ -457,8 +464,8 @@ impl Slot {
         self.settled.is_none() && gives_up(sender.when_left, sender.tag, only_left)
     }
 
-    fn into_report(self, sender: Resolved, policy_is_outdated: bool) -> RecipientReport {
-        let gives_up = self.gives_up(sender) && !policy_is_outdated;
+    fn into_report(self, sender: Resolved, waits_for_policy: bool) -> RecipientReport {
+        let gives_up = self.gives_up(sender) && !waits_for_policy;
         if let Some(settled) = self.settled {
             return settled;
         }
