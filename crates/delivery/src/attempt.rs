@@ -4,22 +4,28 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use policy::dane::{Dane, NextHop, Security};
 use policy::disposition::Stage;
-use policy::tls::{Effective, Minimum, Protection, Resolved, TlsPolicy, Verdict, decide, strengthen};
+use policy::tls::{
+    Demands, Effective, Minimum, Protection, RequiretlsObstacle, Resolved, TlsTag, Verdict, decide, gives_up,
+    may_carry, status_when_left, strengthen,
+};
 use smtp::limits::ADDRESSES_PER_ATTEMPT;
 use smtp::{Address, Command, Domain, EnhancedCode, ReturnPath};
 use tokio::time::timeout_at;
 
 use crate::client::{Client, Credentials, Route, RouteHost, Target};
 use crate::connect::{NotOpened, open};
-use crate::hosts::NoHosts;
+use crate::hosts::{Hosts, NoHosts, Place};
+use crate::mta_sts::{Found, STS_MX_MISMATCH};
+use crate::pool::Reused;
 use crate::report::{
     Channel, ConnectionReport, Outcome, PlaintextReason, Problem, RecipientReport, Report, STARTTLS_NOT_SUPPORTED,
     STARTTLS_REFUSED, Step,
 };
 use crate::starttls::{Observation, Ready, observe};
 use crate::tls::TlsFacts;
-use crate::transaction::{self, Fate, Mail};
+use crate::transaction::{self, Ended, Fate, Mail};
 
 /// What is to be delivered: one message, its due recipients at one destination.
 #[derive(Debug, Clone, Copy)]
@@ -45,15 +51,33 @@ impl Client {
     pub async fn attempt(&self, job: Job<'_>) -> Report {
         let started = Instant::now();
         let route = self.route_for(job.destination);
-        let effective = strengthen(job.sender.policy, route.map_or(Minimum::None, |route| route.minimum));
-        let mut attempt = Attempt::new(self, job, route, effective.policy);
-        match timeout_at(attempt.deadline, self.hosts(job.destination, route)).await {
-            Ok(Ok(hosts)) => attempt.walk(&hosts).await,
-            Ok(Err(NoHosts { problem, permanent })) => attempt.settle_all(&problem, permanent),
-            Err(_) => {} // Out of time, as every recipient without an outcome is told.
-        }
-        attempt.into_report(started, effective)
+        let mut attempt = Attempt::new(self, job, route);
+        let asked = async { tokio::join!(self.hosts(job.destination, route), self.published(&job, route)) };
+        if let Ok((hosts, published)) = timeout_at(attempt.deadline, asked).await {
+            attempt.published = published;
+            match (hosts, &attempt.published) {
+                (Err(NoHosts { problem, permanent }), _) => attempt.settle_all(&problem, permanent),
+                (Ok(_), Found::Unknown { detail }) => attempt.settle_all(&policy_unknown(detail), false),
+                (Ok(hosts), _) => attempt.walk(hosts).await,
+            }
+        } // Else out of time, as every recipient without an outcome is told.
+        attempt.look_again().await;
+        attempt.into_report(started)
     }
+
+    /// The MTA-STS policy of the destination. A route is the operator's, so nothing published applies; nor does anything
+    /// to a message that says `TLS-Required: No` (RFC 8689 §5).
+    async fn published(&self, job: &Job<'_>, route: Option<&Route>) -> Found {
+        match (&self.mta_sts, route, job.sender.tag) {
+            (Some(mta_sts), None, TlsTag::None | TlsTag::Requiretls) => mta_sts.look(job.destination).await,
+            _ => Found::NoPolicy,
+        }
+    }
+}
+
+fn policy_unknown(detail: &str) -> Problem {
+    let words = format!("whether an MTA-STS policy is in force is not known: {detail}");
+    Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 7, 5)), "sts-policy-unknown", words)
 }
 
 /// A recipient during the attempt.
@@ -62,16 +86,24 @@ struct Slot {
     settled: Option<RecipientReport>,
     /// The most telling of the problems so far; what is reported if nothing settles it.
     pending: Option<(Problem, Option<Arc<ConnectionReport>>)>,
+    /// Whether anything was met but hosts that were left for want of TLS.
+    met_more_than_leaving: bool,
 }
 
 struct Attempt<'a> {
     client: &'a Client,
     job: Job<'a>,
     route: Option<&'a Route>,
-    policy: TlsPolicy,
+    /// The destination's MTA-STS policy.
+    published: Found,
+    /// Whether the MX records of the destination are signed.
+    mx_is_signed: bool,
+    /// Another policy than the one that was obeyed is there, or may be: nobody fails for good now.
+    waits_for_policy: bool,
     deadline: tokio::time::Instant,
     slots: Vec<Slot>,
     steps: Vec<Step>,
+    observed: Vec<ConnectionReport>,
     addresses_tried: usize,
     sessions: usize,
     /// What a host took must be recorded before anything else is tried, or a crash would send it again. Who was not
@@ -80,15 +112,18 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(client: &'a Client, job: Job<'a>, route: Option<&'a Route>, policy: TlsPolicy) -> Self {
+    fn new(client: &'a Client, job: Job<'a>, route: Option<&'a Route>) -> Self {
         Attempt {
             client,
             job,
             route,
-            policy,
+            published: Found::NoPolicy,
+            mx_is_signed: false,
+            waits_for_policy: false,
             deadline: tokio::time::Instant::now() + client.options.timeouts.attempt,
             slots: job.recipients.iter().map(|_| Slot::default()).collect(),
             steps: Vec::new(),
+            observed: Vec::new(),
             addresses_tried: 0,
             sessions: 0,
             has_delivered: false,
@@ -96,23 +131,32 @@ impl<'a> Attempt<'a> {
     }
 
     /// Every host, every address of it, until nobody waits any more or the limits are reached.
-    async fn walk(&mut self, hosts: &[RouteHost]) {
-        for host in hosts {
+    async fn walk(&mut self, hosts: Hosts) {
+        let Hosts { names, next_hop } = hosts;
+        for host in &names {
             if self.is_over() {
                 break;
             }
-            let looked_up = timeout_at(self.deadline, self.client.addresses(host, self.route)).await;
-            let Ok((addresses, skipped)) = looked_up else { break };
+            if !self.admits(host) {
+                continue;
+            }
+            let place = self.client.place(self.job.destination, host, &next_hop, self.route);
+            let Ok(Place { addresses, skipped, dane }) = timeout_at(self.deadline, place).await else { break };
             for step in skipped {
                 self.note_problem(&problem_of_skipped(&step), None);
                 self.steps.push(step);
             }
+            if self.must_skip(host, &dane) {
+                continue;
+            }
+            self.mx_is_signed = next_hop == NextHop::Mx(Security::Secure);
+            let dane = Arc::new(dane);
             for address in addresses {
                 if self.is_over() {
                     break;
                 }
                 self.addresses_tried += 1;
-                self.visit(&Target { host: host.clone(), address }).await;
+                self.visit(&Target { host: host.clone(), address, dane: dane.clone() }).await;
             }
         }
     }
@@ -125,16 +169,86 @@ impl<'a> Attempt<'a> {
             || tokio::time::Instant::now() >= self.deadline
     }
 
+    /// Whether an MTA-STS policy lets mail go to the host (RFC 8461 §4.1); tells it where it does not.
+    fn admits(&mut self, host: &RouteHost) -> bool {
+        let RouteHost::Name(name) = host else { return true };
+        if self.published.admits(name) {
+            return true;
+        }
+        let detail = "the domain's MTA-STS policy does not name it".to_owned();
+        let words = format!("TLS is required, but not with {host}: {detail}");
+        self.steps.push(step(host, None, "left", Some(STS_MX_MISMATCH), detail));
+        let problem = Problem::ours(Stage::Starttls, (451, EnhancedCode::new(4, 7, 5)), STS_MX_MISMATCH, words);
+        self.note_problem(&problem, None);
+        false
+    }
+
+    /// A host whose TLSA records could not be looked up is passed over: to go on without them is what an attacker who
+    /// suppresses the answer wants (RFC 7672 §2.2). `TLS-Required: No` lifts this too.
+    fn must_skip(&mut self, host: &RouteHost, dane: &Dane) -> bool {
+        let Dane::LookupFailed { why, .. } = dane else { return false };
+        if self.job.sender.tag == TlsTag::NotRequired {
+            return false;
+        }
+        self.steps.push(step(host, None, "skipped", Some(dane.code()), why.clone()));
+        let words = format!("{host}: {why}");
+        // Not a host that was left for want of TLS: the next attempt may well find the answer.
+        let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 7, 5)), dane.code(), words);
+        self.note_problem(&problem, None);
+        true
+    }
+
+    /// Before anybody fails for good because of a policy, a newer one is looked for (RFC 8461 §5.1). One that could not be
+    /// had now, and that would have made the hosts authentic, may be had by the next attempt.
+    async fn look_again(&mut self) {
+        // What a host took waits for nothing: it is to be recorded now.
+        let sender = self.job.sender;
+        if self.has_delivered || !self.slots.iter().any(|slot| slot.gives_up(sender)) {
+            return;
+        }
+        self.waits_for_policy = match (&self.client.mta_sts, &self.published) {
+            (_, Found::Failed { .. }) => sender.tag == TlsTag::Requiretls,
+            (Some(mta_sts), Found::Policy(obeyed)) => {
+                let newer = timeout_at(self.deadline, mta_sts.newer_than(self.job.destination, obeyed)).await;
+                matches!(newer, Ok(Some(_)))
+            }
+            _ => false,
+        };
+    }
+
+    /// Whether something says that the host is the domain's: the operator does on a route, signed MX records do, an
+    /// enforced policy does by name.
+    fn mx_is_authentic(&self, host: &RouteHost) -> bool {
+        let is_named = || match host {
+            RouteHost::Name(name) => self.published.enforces() && self.published.names(name) == Some(true),
+            RouteHost::Address(_) => false,
+        };
+        self.route.is_some() || self.mx_is_signed || is_named()
+    }
+
+    /// Everything that is demanded at a host.
+    fn demands(&self, dane: &Dane) -> Demands {
+        let rule = self.route.map_or(Minimum::None, |route| route.minimum);
+        Demands { rule, dane: dane.demand(), mta_sts_enforced: self.published.enforces(), sender: self.job.sender }
+    }
+
     /// One address: connect, observe, decide, and deliver, reconnect or leave as decided.
     async fn visit(&mut self, target: &Target) {
+        let effective = strengthen(self.demands(&target.dane));
+        if self.reuse(target, &effective).await {
+            return;
+        }
         let opened = match open(self.client, target, self.deadline).await {
             Ok(opened) => opened,
             Err(not_opened) => return self.not_opened(target, not_opened, None),
         };
-        let mut report = connection_report(target, opened.local, opened.extensions.smtputf8);
+        let mut report = connection_report(target, opened.local, opened.extensions.smtputf8, effective.clone());
         let observation = observe(self.client, target, opened).await;
+        let observed = observation.observed(effective.authentication);
+        report.observed = Some(observed);
         report.handshake = observation.facts().cloned();
-        match (decide(self.policy, observation.observed()), observation) {
+        self.observed.push(report.clone());
+        match (decide(effective.policy, effective.fallback, observed), observation) {
             (Verdict::Deliver(Protection::Verified), Observation::Encrypted(ready, facts)) => {
                 self.transact(target, ready, Channel::Verified(facts), report).await;
             }
@@ -150,6 +264,19 @@ impl<'a> Attempt<'a> {
             (Verdict::ReconnectInPlaintext, observation) => self.reconnect(target, observation, report).await,
             // Whatever else a verdict could say of an observation it does not fit: leaving is always safe.
             (Verdict::LeaveHost | Verdict::Deliver(_), observation) => self.leave(target, observation, report).await,
+        }
+    }
+
+    /// Delivers on a connection that an earlier delivery made, where one serves. `false`: there is none, or its host had
+    /// hung up; a new one is needed.
+    async fn reuse(&mut self, target: &Target, effective: &Effective) -> bool {
+        let endpoint = self.client.endpoint(target, self.route);
+        match self.client.pool.take(&endpoint, effective, self.deadline).await {
+            Some(Reused { ready, channel, report }) => {
+                let report = ConnectionReport { dane: target.dane.clone(), ..report };
+                self.transact(target, ready, channel, report).await
+            }
+            None => false,
         }
     }
 
@@ -178,19 +305,48 @@ impl<'a> Attempt<'a> {
 
     /// TLS was demanded and this host does not give it: nothing of the message is said to it.
     async fn leave(&mut self, target: &Target, observation: Observation, report: ConnectionReport) {
-        let (reason, enhanced, detail) = match &observation {
-            Observation::NotOffered(_) => {
-                (STARTTLS_NOT_SUPPORTED, EnhancedCode::new(4, 7, 4), "it does not offer STARTTLS".to_owned())
-            }
-            Observation::Refused(_, reply) => {
-                (STARTTLS_REFUSED, EnhancedCode::new(4, 7, 4), format!("it refused STARTTLS: {reply}"))
-            }
-            Observation::HandshakeFailed(error, _) => (error.code(), EnhancedCode::new(4, 7, 5), error.to_string()),
+        let (reason, detail) = match &observation {
+            Observation::NotOffered(_) => (STARTTLS_NOT_SUPPORTED, "it does not offer STARTTLS".to_owned()),
+            Observation::Refused(_, reply) => (STARTTLS_REFUSED, format!("it refused STARTTLS: {reply}")),
+            Observation::HandshakeFailed(error, _) => (error.code(), error.to_string()),
             Observation::Encrypted(_, facts) => {
-                (facts.verification.code(), EnhancedCode::new(4, 7, 5), in_words(facts))
+                let verdict = facts.verdict(report.effective.authentication);
+                (verdict.code(), verdict.detail().unwrap_or("its certificate is valid").to_owned())
             }
         };
+        let observed = observation.observed(report.effective.authentication);
+        let status = status_when_left(self.job.sender.tag, observed);
         observation.close().await;
+        self.left(target, status, reason, detail, report);
+    }
+
+    /// TLS is in order, but this host cannot carry REQUIRETLS on.
+    async fn leave_for_requiretls(
+        &mut self,
+        target: &Target,
+        obstacle: RequiretlsObstacle,
+        ready: Ready,
+        report: ConnectionReport,
+    ) {
+        let (status, reason, detail) = match obstacle {
+            RequiretlsObstacle::NotOffered => ((7, 30), "requiretls-not-supported", "it does not offer REQUIRETLS"),
+            RequiretlsObstacle::MxNotAuthentic => {
+                ((7, 10), "mx-not-authenticated", "neither DNSSEC nor MTA-STS says that it is the domain's host")
+            }
+        };
+        ready.session.quit().await;
+        self.left(target, status, reason, detail.to_owned(), report);
+    }
+
+    fn left(
+        &mut self,
+        target: &Target,
+        (subject, number): (u16, u16),
+        reason: &'static str,
+        detail: String,
+        report: ConnectionReport,
+    ) {
+        let enhanced = EnhancedCode::new(4, subject, number);
         let words = format!("TLS is required, but not with {} [{}]: {detail}", target.host, target.ip());
         self.steps.push(step(&target.host, Some(target.ip()), "left", Some(reason), detail));
         let problem = Problem::ours(Stage::Starttls, (451, enhanced), reason, words);
@@ -202,32 +358,58 @@ impl<'a> Attempt<'a> {
         let NotOpened { problem, local } = not_opened;
         let result = problem.reason.unwrap_or("refused-session");
         self.steps.push(step(&target.host, Some(target.ip()), result, problem.reason, said(&problem)));
-        let report = earlier.or_else(|| local.map(|local| connection_report(target, local, false)));
+        let demanded = || strengthen(self.demands(&target.dane));
+        let report = earlier.or_else(|| local.map(|local| connection_report(target, local, false, demanded())));
         self.note_problem(&problem, report.map(Arc::new));
     }
 
-    /// MAIL, RCPT, DATA on a channel that has been decided on.
-    async fn transact(&mut self, target: &Target, mut ready: Ready, channel: Channel, mut report: ConnectionReport) {
+    /// MAIL, RCPT, DATA on a channel that has been decided on. `false` when the connection was an earlier delivery's and
+    /// its host had hung up before it heard of this message.
+    async fn transact(
+        &mut self,
+        target: &Target,
+        mut ready: Ready,
+        channel: Channel,
+        mut report: ConnectionReport,
+    ) -> bool {
         report.smtputf8 = ready.extensions.smtputf8;
-        if let Some(credentials) = self.route.and_then(|route| route.credentials.as_ref())
+        let authentic = self.mx_is_authentic(&target.host);
+        if let Err(obstacle) = may_carry(self.job.sender.tag, authentic, ready.extensions.requiretls) {
+            self.leave_for_requiretls(target, obstacle, ready, report).await;
+            return true;
+        }
+        if !report.reused
+            && let Some(credentials) = self.route.and_then(|route| route.credentials.as_ref())
             && let Err(problem) = authenticate(&mut ready, credentials, &channel, target).await
         {
             ready.session.quit().await;
             self.steps.push(step(&target.host, Some(target.ip()), "auth-failed", problem.reason, said(&problem)));
-            return self.note_problem(&problem, Some(Arc::new(report)));
+            self.note_problem(&problem, Some(Arc::new(report)));
+            return true;
         }
         report.channel = Some(channel);
         let report = Arc::new(report);
         let waiting: Vec<usize> = (0..self.slots.len()).filter(|i| self.slots[*i].settled.is_none()).collect();
         let recipients = waiting.iter().map(|index| &self.job.recipients[*index]).collect();
-        let mail = Mail { return_path: self.job.return_path, recipients, wire: self.job.wire };
+        let requiretls = self.job.sender.tag == TlsTag::Requiretls;
+        let mail = Mail { return_path: self.job.return_path, recipients, wire: self.job.wire, requiretls };
+        let Ended { fates, ready, is_unheard } =
+            transaction::run(ready, &mail, &target.host.to_string(), target.ip()).await;
+        if report.reused && is_unheard {
+            let words = "the host had closed the connection of an earlier delivery".to_owned();
+            self.steps.push(step(&target.host, Some(target.ip()), "reconnect", Some("connection-lost"), words));
+            return false;
+        }
+        if let Some(ready) = ready {
+            self.client.pool.give(self.client.endpoint(target, self.route), ready, &report);
+        }
         self.sessions += 1;
-        let fates = transaction::run(ready, &mail, &target.host.to_string(), target.ip()).await;
         self.steps.push(step_of_transaction(target, &report, &fates));
         self.has_delivered |= fates.iter().any(|fate| matches!(fate, Fate::Accepted(_)));
         for (index, fate) in waiting.into_iter().zip(fates) {
             self.settle(index, fate, &report);
         }
+        true
     }
 
     fn settle(&mut self, index: usize, fate: Fate, report: &Arc<ConnectionReport>) {
@@ -254,12 +436,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn into_report(self, started: Instant, effective: Effective) -> Report {
+    fn into_report(self, started: Instant) -> Report {
+        let (sender, waits) = (self.job.sender, self.waits_for_policy);
         Report {
-            recipients: self.slots.into_iter().map(Slot::into_report).collect(),
+            recipients: self.slots.into_iter().map(|slot| slot.into_report(sender, waits)).collect(),
             steps: self.steps,
-            sender: self.job.sender,
-            effective,
+            sender,
+            observed: self.observed,
+            published: self.published,
             session: started.elapsed(),
         }
     }
@@ -268,20 +452,30 @@ impl<'a> Attempt<'a> {
 impl Slot {
     /// Keeps the most telling problem; of equals, the later.
     fn note(&mut self, problem: &Problem, report: Option<Arc<ConnectionReport>>) {
+        self.met_more_than_leaving |= problem.stage != Stage::Starttls;
         if self.pending.as_ref().is_none_or(|(kept, _)| problem.weight() >= kept.weight()) {
             self.pending = Some((problem.clone(), report));
         }
     }
 
-    fn into_report(self) -> RecipientReport {
-        let unsettled = |pending: Option<(Problem, Option<Arc<ConnectionReport>>)>| {
-            let (problem, connection) = pending.unwrap_or_else(|| {
-                let words = "no host could be tried in the time of one attempt".to_owned();
-                (Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 1)), "out-of-time", words), None)
-            });
-            RecipientReport { outcome: Outcome::Deferred(problem), connection }
+    /// Whether the recipient has failed because every host was left.
+    fn gives_up(&self, sender: Resolved) -> bool {
+        let only_left = self.pending.is_some() && !self.met_more_than_leaving;
+        self.settled.is_none() && gives_up(sender.when_left, sender.tag, only_left)
+    }
+
+    fn into_report(self, sender: Resolved, waits_for_policy: bool) -> RecipientReport {
+        let gives_up = self.gives_up(sender) && !waits_for_policy;
+        if let Some(settled) = self.settled {
+            return settled;
+        }
+        let Some((problem, connection)) = self.pending else {
+            let words = "no host could be tried in the time of one attempt".to_owned();
+            let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 1)), "out-of-time", words);
+            return RecipientReport { outcome: Outcome::Deferred(problem), connection: None };
         };
-        self.settled.unwrap_or_else(|| unsettled(self.pending))
+        let outcome = if gives_up { Outcome::Failed(problem.made_permanent()) } else { Outcome::Deferred(problem) };
+        RecipientReport { outcome, connection }
     }
 }
 
@@ -322,14 +516,18 @@ fn without_echo(problem: Problem, secret: &str) -> Problem {
     Problem { message: "(the host repeated the credentials; its words are left out)".to_owned(), ..problem }
 }
 
-fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool) -> ConnectionReport {
+fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool, effective: Effective) -> ConnectionReport {
     ConnectionReport {
         mx_host: target.host.to_string(),
         peer_ip: target.ip(),
         sending_ip: local.ip(),
         channel: None,
+        observed: None,
         handshake: None,
         smtputf8,
+        effective,
+        dane: target.dane.clone(),
+        reused: false,
     }
 }
 
@@ -357,7 +555,8 @@ pub(crate) fn step(
 fn step_of_transaction(target: &Target, report: &ConnectionReport, fates: &[Fate]) -> Step {
     let accepted = fates.iter().filter(|fate| matches!(fate, Fate::Accepted(_))).count();
     let result = if accepted > 0 { "delivered" } else { "not-delivered" };
-    let mut words = format!("{accepted} of {} recipients taken", fates.len());
+    let on = if report.reused { " on the connection of an earlier delivery" } else { "" };
+    let mut words = format!("{accepted} of {} recipients taken{on}", fates.len());
     let mut problems = fates.iter().map(Fate::problem);
     if let Some(Some(problem)) = problems.next()
         && problems.all(|other| other == Some(problem))

@@ -2,13 +2,18 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use policy::dane::Dane;
+use policy::pool::Endpoint;
 use policy::route::DomainPattern;
 use policy::tls::Minimum;
 use smtp::{Domain, limits};
 
+use crate::mta_sts::MtaSts;
+use crate::pool::{Pool, Reuse};
 use crate::resolve::Dns;
 use crate::tls::TlsEngine;
 
@@ -17,12 +22,30 @@ pub struct Client {
     pub(crate) options: Options,
     pub(crate) dns: Dns,
     pub(crate) tls: TlsEngine,
+    pub(crate) pool: Pool,
+    pub(crate) mta_sts: Option<Arc<MtaSts>>,
 }
 
 impl Client {
     /// A client that resolves by `dns` and trusts what `tls` trusts.
     pub fn new(options: Options, dns: Dns, tls: TlsEngine) -> Client {
-        Client { options, dns, tls }
+        let pool = Pool::new(options.reuse);
+        Client { options, dns, tls, pool, mta_sts: None }
+    }
+
+    /// The same client, which obeys MTA-STS policies (RFC 8461).
+    pub fn with_mta_sts(self, mta_sts: Arc<MtaSts>) -> Client {
+        Client { mta_sts: Some(mta_sts), ..self }
+    }
+
+    /// Its MTA-STS policies, where it obeys them.
+    pub fn mta_sts(&self) -> Option<&Arc<MtaSts>> {
+        self.mta_sts.as_ref()
+    }
+
+    /// Its view of the DNS.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
     }
 
     /// The settings.
@@ -30,9 +53,23 @@ impl Client {
         &self.options
     }
 
+    /// Says farewell to the hosts whose connections wait for another message, and keeps none from now on.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
     /// The operator's route for a recipient domain, if any.
     pub(crate) fn route_for(&self, destination: &Domain) -> Option<&Route> {
         policy::route::find(destination, &self.options.routes, |route| &route.pattern)
+    }
+
+    /// What a connection to `target` leads to, for those who may use it again.
+    pub(crate) fn endpoint(&self, target: &Target, route: Option<&Route>) -> Endpoint {
+        let is_it = |route: &Route| self.options.routes.iter().position(|other| std::ptr::eq(other, route));
+        let mut tlsa = target.dane.tlsa().cloned();
+        // Name servers give records in any order.
+        tlsa.iter_mut().for_each(|set| set.associations.sort_by(|one, other| one.data.cmp(&other.data)));
+        Endpoint { address: target.address, host: target.host.to_string(), route: route.and_then(is_it), tlsa }
     }
 
     /// The source address for a connection to `peer`: one of the configured ones of its family, by lot.
@@ -68,6 +105,8 @@ pub struct Options {
     pub routes: Vec<Route>,
     /// How long to wait at each stage.
     pub timeouts: Timeouts,
+    /// How long and how often connections are used again.
+    pub reuse: Reuse,
 }
 
 /// Recipient domains that take a fixed host instead of their MX.
@@ -185,6 +224,8 @@ impl Timeouts {
 pub(crate) struct Target {
     pub(crate) host: RouteHost,
     pub(crate) address: SocketAddr,
+    /// What DANE means for the host (RFC 7672).
+    pub(crate) dane: Arc<Dane>,
 }
 
 impl Target {

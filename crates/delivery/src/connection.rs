@@ -1,10 +1,13 @@
 //! A connection on which commands are said and replies are heard, each within its time.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use smtp::{Command, Reply, ReplyError, ReplyParser};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client::Timeouts;
@@ -47,11 +50,15 @@ pub(crate) struct Connection<S> {
     pub(crate) timeouts: Timeouts,
     /// When the attempt ends, whatever stage it is in.
     pub(crate) deadline: Instant,
+    /// When it was made.
+    pub(crate) since: Instant,
+    /// How many messages the host took on it.
+    pub(crate) messages: usize,
 }
 
 impl<S: Stream> Connection<S> {
     pub(crate) fn new(stream: S, timeouts: Timeouts, deadline: Instant) -> Self {
-        Connection { stream, replies: ReplyParser::default(), timeouts, deadline }
+        Connection { stream, replies: ReplyParser::default(), timeouts, deadline, since: Instant::now(), messages: 0 }
     }
 
     /// Says a command and waits for its reply.
@@ -112,6 +119,18 @@ impl<S: Stream> Connection<S> {
         self.replies.has_leftover()
     }
 
+    /// Whether the host has said nothing since its last reply, and has not hung up. What is still on its way is not
+    /// seen.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        if self.has_leftover() {
+            return false;
+        }
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut stream = Pin::new(&mut self.stream);
+        poll_fn(|context| Poll::Ready(stream.as_mut().poll_read(context, &mut buffer).is_pending())).await
+    }
+
     /// The stream alone, for the handshake.
     pub(crate) fn into_stream(self) -> S {
         self.stream
@@ -127,6 +146,8 @@ impl<S: Stream> Connection<S> {
             replies: self.replies,
             timeouts: self.timeouts,
             deadline: self.deadline,
+            since: self.since,
+            messages: self.messages,
         }
     }
 }

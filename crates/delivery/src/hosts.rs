@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use policy::dane::{Dane, NextHop, NotDane};
 use policy::disposition::Stage;
 use policy::mx::{MxAnswer, NoMailHost, Prohibited, may_reach};
 use smtp::{Domain, EnhancedCode};
@@ -9,17 +10,19 @@ use smtp::{Domain, EnhancedCode};
 use crate::attempt::step;
 use crate::client::{Client, NoSource, Route, RouteHost, is_our_own};
 use crate::report::{Problem, Step};
+use crate::resolve::MxLookup;
 
 /// What is said of an address of a family that `source_addresses` does not have.
 const NO_SOURCE: &str = "no source address of this family is configured (source_addresses)";
 
 impl Client {
     /// The hosts to try, in order.
-    pub(crate) async fn hosts(&self, destination: &Domain, route: Option<&Route>) -> Result<Vec<RouteHost>, NoHosts> {
+    pub(crate) async fn hosts(&self, destination: &Domain, route: Option<&Route>) -> Result<Hosts, NoHosts> {
         if let Some(route) = route {
-            return Ok(vec![route.host.clone()]);
+            let next_hop = NextHop::Route { flagged: false };
+            return Ok(Hosts { names: vec![route.host.clone()], next_hop });
         }
-        let answer = self.dns.mx(destination).await.map_err(|error| {
+        let MxLookup { answer, security } = self.dns.mx_lookup(destination).await.map_err(|error| {
             NoHosts::for_now("dns-failed", format!("the MX lookup of {destination} failed: {error}"))
         })?;
         // Neither MX nor address: nobody there takes mail (RFC 5321 §5.1). An MX host without an address is another
@@ -29,23 +32,48 @@ impl Client {
         }
         policy::mx::hosts(destination, answer, rand::random)
             .map(|hosts| hosts.into_iter().map(|host| RouteHost::Name(host.name)).collect())
+            .map(|names| Hosts { names, next_hop: NextHop::Mx(security) })
             .map_err(|why| NoHosts::for_good(destination, why))
     }
 
-    /// The addresses of a host that may be connected to, and a step for each that may not.
-    pub(crate) async fn addresses(&self, host: &RouteHost, route: Option<&Route>) -> (Vec<SocketAddr>, Vec<Step>) {
+    /// The addresses of a host that may be connected to, a step for each that may not, and what DANE means for it.
+    pub(crate) async fn place(
+        &self,
+        destination: &Domain,
+        host: &RouteHost,
+        next_hop: &NextHop,
+        route: Option<&Route>,
+    ) -> Place {
         let port = route.map_or(self.options.smtp_port, |route| route.port);
-        let no_address = |reason, detail| (Vec::new(), vec![step(host, None, "skipped", Some(reason), detail)]);
-        let found = match host {
-            RouteHost::Address(address) => vec![*address],
-            RouteHost::Name(name) => match self.dns.addresses(name).await {
-                Ok(found) if found.is_empty() => {
-                    return no_address("no-address", format!("{name} has no address"));
-                }
-                Ok(found) => found,
-                Err(error) => return no_address("dns-failed", error.to_string()),
-            },
+        let nowhere = |reason, detail| Place {
+            addresses: Vec::new(),
+            skipped: vec![step(host, None, "skipped", Some(reason), detail)],
+            dane: Dane::DoesNotApply { why: NotDane::NoHostName },
         };
+        match host {
+            RouteHost::Address(address) => {
+                let (addresses, skipped) = self.reachable(host, vec![*address], port, route);
+                Place { addresses, skipped, dane: Dane::DoesNotApply { why: NotDane::NoHostName } }
+            }
+            RouteHost::Name(name) => match self.dns.host(name).await {
+                Ok(found) if found.addresses.is_empty() => nowhere("no-address", format!("{name} has no address")),
+                Ok(found) => {
+                    let dane = self.dns.dane(next_hop, destination, name, port, &found).await;
+                    let (addresses, skipped) = self.reachable(host, found.addresses, port, route);
+                    Place { addresses, skipped, dane }
+                }
+                Err(error) => nowhere("dns-failed", error.to_string()),
+            },
+        }
+    }
+
+    fn reachable(
+        &self,
+        host: &RouteHost,
+        found: Vec<IpAddr>,
+        port: u16,
+        route: Option<&Route>,
+    ) -> (Vec<SocketAddr>, Vec<Step>) {
         let mut skipped = Vec::new();
         // Before anything counts as tried: an address that no configured source can reach is no chance lost.
         let reachable = |address: &IpAddr| match self.source_for(*address) {
@@ -72,6 +100,20 @@ impl Client {
         let addresses = found.into_iter().filter(allowed).map(|ip| SocketAddr::new(ip, port)).collect();
         (addresses, skipped)
     }
+}
+
+/// The hosts of a destination, in the order in which they are tried.
+pub(crate) struct Hosts {
+    pub(crate) names: Vec<RouteHost>,
+    /// How far their names can be trusted.
+    pub(crate) next_hop: NextHop,
+}
+
+/// Where a host is, and what its DNS demands.
+pub(crate) struct Place {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) skipped: Vec<Step>,
+    pub(crate) dane: Dane,
 }
 
 /// Why there is no host to try.

@@ -3,13 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use policy::tls::{Minimum, Observed, TlsPolicy, Verdict, decide};
+use policy::dane::Dane;
+use policy::tls::{Authentication, Demands, Effective, Minimum, Observed, Resolved, Verdict, decide};
 use smtp::{Domain, Reply};
 use tokio::time::Instant;
 
-use crate::client::{Client, Target};
+use crate::client::{Client, RouteHost, Target};
 use crate::connect::open;
-use crate::hosts::NoHosts;
+use crate::hosts::{Hosts, NoHosts, Place};
+use crate::mta_sts::Found;
 use crate::report::{Problem, Step};
 use crate::starttls::{Observation, observe};
 use crate::tls::{HandshakeError, TlsFacts};
@@ -21,6 +23,8 @@ pub struct Probe {
     pub routed: bool,
     /// The least protection that the operator's route demands.
     pub minimum: Minimum,
+    /// The domain's MTA-STS policy.
+    pub mta_sts: Found,
     /// Why there is no host at all.
     pub no_hosts: Option<NoHosts>,
     /// Each host and address, in the order in which a delivery would try them.
@@ -36,6 +40,10 @@ pub struct HostProbe {
     pub host: String,
     /// The address.
     pub address: IpAddr,
+    /// What DANE means for the host.
+    pub dane: Arc<Dane>,
+    /// Whether the domain's MTA-STS policy lets mail go to it.
+    pub admitted: bool,
     /// What it showed, or why it could not be spoken to.
     pub seen: Result<Seen, Problem>,
 }
@@ -54,20 +62,39 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// The column of the table.
-    pub fn observed(&self) -> Observed {
+    /// The column of the table, where certificates are made valid by `authentication`.
+    pub fn observed(&self, authentication: Authentication) -> Observed {
         match self {
             Seen::NotOffered => Observed::NotOffered,
             Seen::Refused(_) => Observed::Refused,
             Seen::HandshakeFailed(_) => Observed::HandshakeFailed,
-            Seen::Encrypted(facts) if facts.verification.is_ok() => Observed::Verified,
+            Seen::Encrypted(facts) if facts.verdict(authentication).is_ok() => Observed::Verified,
             Seen::Encrypted(_) => Observed::Unverified,
         }
     }
 
-    /// What a delivery under `policy` would do here.
-    pub fn verdict(&self, policy: TlsPolicy) -> Verdict {
-        decide(policy, self.observed())
+    /// What a delivery that obeys `effective` would do here.
+    pub fn verdict(&self, effective: &Effective) -> Verdict {
+        decide(effective.policy, effective.fallback, self.observed(effective.authentication))
+    }
+}
+
+impl Probe {
+    /// Everything that is demanded at `host` of a message of `sender`.
+    pub fn demands(&self, host: &HostProbe, sender: Resolved) -> Demands {
+        let mta_sts_enforced = self.mta_sts.enforces();
+        Demands { sender, rule: self.minimum, dane: host.dane.demand(), mta_sts_enforced }
+    }
+}
+
+impl HostProbe {
+    /// Why a delivery would pass the host over whatever it shows; `None` when it would not.
+    pub fn passed_over(&self) -> Option<&str> {
+        match (&*self.dane, self.admitted) {
+            (Dane::LookupFailed { why, .. }, _) => Some(why),
+            (_, false) => Some("the domain's MTA-STS policy does not name it"),
+            (_, true) => None,
+        }
     }
 }
 
@@ -75,10 +102,18 @@ impl Client {
     /// Resolves `destination` and visits each of its hosts up to the TLS decision. Says EHLO, STARTTLS and QUIT.
     pub async fn probe(&self, destination: &Domain) -> Probe {
         let route = self.route_for(destination);
-        let minimum = route.map_or(Minimum::None, |route| route.minimum);
-        let mut probe =
-            Probe { routed: route.is_some(), minimum, no_hosts: None, hosts: Vec::new(), skipped: Vec::new() };
-        let hosts = match self.hosts(destination, route).await {
+        let mut probe = Probe {
+            routed: route.is_some(),
+            minimum: route.map_or(Minimum::None, |route| route.minimum),
+            mta_sts: match (&self.mta_sts, route) {
+                (Some(mta_sts), None) => mta_sts.look(destination).await,
+                _ => Found::NoPolicy,
+            },
+            no_hosts: None,
+            hosts: Vec::new(),
+            skipped: Vec::new(),
+        };
+        let Hosts { names, next_hop } = match self.hosts(destination, route).await {
             Ok(hosts) => hosts,
             Err(none) => {
                 probe.no_hosts = Some(none);
@@ -86,12 +121,19 @@ impl Client {
             }
         };
         let deadline = Instant::now() + self.options.timeouts.attempt;
-        for host in hosts {
-            let (addresses, skipped) = self.addresses(&host, route).await;
+        for host in names {
+            let Place { addresses, skipped, dane } = self.place(destination, &host, &next_hop, route).await;
             probe.skipped.extend(skipped);
+            let dane = Arc::new(dane);
+            let admitted = match &host {
+                RouteHost::Name(name) => probe.mta_sts.admits(name),
+                RouteHost::Address(_) => true,
+            };
             for address in addresses {
-                let seen = self.look(&Target { host: host.clone(), address }, deadline).await;
-                probe.hosts.push(HostProbe { host: host.to_string(), address: SocketAddr::ip(&address), seen });
+                let target = Target { host: host.clone(), address, dane: dane.clone() };
+                let seen = self.look(&target, deadline).await;
+                let (host, address) = (host.to_string(), SocketAddr::ip(&address));
+                probe.hosts.push(HostProbe { host, address, dane: dane.clone(), admitted, seen });
             }
         }
         probe

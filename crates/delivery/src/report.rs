@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::dane::Dane;
 use policy::disposition::Stage;
-use policy::tls::{Effective, Resolved, Source};
+use policy::tls::{Demander, Effective, Fallback, Minimum, Observed, Resolved, Source, TlsTag, WhenLeft, insists_on};
 use serde::Serialize;
 use smtp::{EnhancedCode, Reply};
 
 use crate::connection::NoReply;
+use crate::mta_sts::{Found, StsEvidence};
 use crate::tls::{HandshakeError, TlsFacts};
 
 /// How the bytes of a message went to a host. What cannot be true cannot be written: plaintext has no certificate,
@@ -142,6 +144,12 @@ impl Problem {
         Problem::ours(stage, code, reason, format!("{host} [{address}]: {error}"))
     }
 
+    /// The same, for good: 451 4.7.5 becomes 554 5.7.5.
+    pub(crate) fn made_permanent(self) -> Problem {
+        let enhanced_code = self.enhanced_code.map(|code| EnhancedCode { class: 5, ..code });
+        Problem { code: 554, enhanced_code, ..self }
+    }
+
     /// How much a problem tells the sender: of several in one attempt the most telling is reported.
     pub(crate) fn weight(&self) -> u8 {
         match self.stage {
@@ -176,10 +184,18 @@ pub struct ConnectionReport {
     pub sending_ip: IpAddr,
     /// How the message travelled; `None` when nothing of it left, since the host was left or failed before.
     pub channel: Option<Channel>,
+    /// What the host showed when TLS was tried; `None` when it never came to that.
+    pub observed: Option<Observed>,
     /// The last handshake with this host, also when it was given up.
     pub handshake: Option<Arc<TlsFacts>>,
     /// Whether the host offers SMTPUTF8.
     pub smtputf8: bool,
+    /// What was demanded of this host, and by whom.
+    pub effective: Effective,
+    /// What DANE means for it.
+    pub dane: Arc<Dane>,
+    /// Whether an earlier delivery made the connection: the handshake, its certificate and its verdict are from then.
+    pub reused: bool,
 }
 
 impl ConnectionReport {
@@ -230,8 +246,10 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// What the sender asked for.
     pub sender: Resolved,
-    /// What was obeyed.
-    pub effective: Effective,
+    /// Each new session, as it stood when TLS had been tried: what reports about TLS count (RFC 8460).
+    pub observed: Vec<ConnectionReport>,
+    /// The destination's MTA-STS policy.
+    pub published: Found,
     /// From the first lookup to the end.
     pub session: Duration,
 }
@@ -247,7 +265,7 @@ impl Report {
         };
         let handshake = connection.and_then(|c| c.handshake.as_deref());
         Evidence {
-            policy: PolicyEvidence::new(self.sender, self.effective),
+            policy: PolicyEvidence::new(self.sender, connection.map(|c| &c.effective)),
             version: carried.map(|facts| facts.version),
             cipher: carried.map(|facts| facts.cipher.as_str()),
             key_exchange: carried.map(|facts| facts.key_exchange.as_str()),
@@ -256,8 +274,13 @@ impl Report {
             certificate: handshake.and_then(|facts| facts.certificate.as_ref()),
             verification: handshake.map(|facts| facts.verification.code()),
             verification_detail: handshake.and_then(|facts| facts.verification.detail()),
+            key_proof: handshake.map(|facts| facts.key_proof),
             resumed: carried.map(|facts| facts.resumed),
+            reused: connection.is_some_and(|c| c.reused),
             handshake_ms: handshake.map(|facts| u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX)),
+            observed: connection.and_then(|c| c.observed).map(Observed::as_str),
+            dane: connection.and_then(|c| DaneEvidence::new(&c.dane, handshake)),
+            mta_sts: self.published.evidence(),
             fallback: channel.and_then(Channel::fallback),
             steps: &self.steps,
         }
@@ -286,12 +309,60 @@ pub struct Evidence<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     verification_detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    key_proof: Option<crate::tls::KeyProof>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     resumed: Option<bool>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     handshake_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dane: Option<DaneEvidence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mta_sts: Option<StsEvidence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fallback: Option<&'static str>,
     steps: &'a [Step],
+}
+
+/// What DANE means for the host, and what became of it. Absent where it is off.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct DaneEvidence<'a> {
+    /// `usable`, `tlsa-invalid` (no record is usable), or why it does not apply.
+    state: &'static str,
+    /// Where the records are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a str>,
+    /// `ok`, or why no record matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict_detail: Option<&'a str>,
+    /// The numbers of the record that matched, such as `3 1 1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<String>,
+}
+
+impl<'a> DaneEvidence<'a> {
+    fn new(dane: &'a Dane, handshake: Option<&'a TlsFacts>) -> Option<DaneEvidence<'a>> {
+        let base = match dane {
+            Dane::Off { .. } => return None,
+            Dane::Usable(set) => Some(set.base.as_str()),
+            Dane::Unusable { base, .. } => Some(base.as_str()),
+            Dane::DoesNotApply { .. } | Dane::LookupFailed { .. } => None,
+        };
+        let verdict = handshake.and_then(|facts| facts.dane.as_ref());
+        Some(DaneEvidence {
+            state: dane.code(),
+            base,
+            verdict: verdict.map(|verdict| verdict.verification.code()),
+            verdict_detail: verdict.and_then(|verdict| verdict.verification.detail()),
+            record: verdict.and_then(|verdict| verdict.matched.clone()),
+        })
+    }
 }
 
 /// What was demanded, and who demanded it.
@@ -302,23 +373,42 @@ struct PolicyEvidence {
     skip_verification: bool,
     require_tls_from: Source,
     skip_verification_from: Source,
+    #[serde(skip_serializing_if = "is_default")]
+    tls_fallback: Fallback,
+    #[serde(skip_serializing_if = "is_default")]
+    tls_failure: WhenLeft,
+    /// What the message says by RFC 8689.
+    #[serde(skip_serializing_if = "is_default")]
+    tls_tag: TlsTag,
+    /// What was insisted on at the host, where somebody insisted on more than the sender.
     #[serde(skip_serializing_if = "Option::is_none")]
-    raised_by_route_to: Option<&'static str>,
+    raised_to: Option<Minimum>,
+    /// Who insisted on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    demanded_by: Vec<Demander>,
+    /// Whose demand `TLS-Required: No` lifted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lifted: Vec<Demander>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl PolicyEvidence {
-    fn new(sender: Resolved, effective: Effective) -> PolicyEvidence {
-        let raised_to = match policy::tls::insists_on(effective.policy) {
-            policy::tls::Minimum::None => "none",
-            policy::tls::Minimum::Encrypted => "encrypted",
-            policy::tls::Minimum::Verified => "verified",
-        };
+    fn new(sender: Resolved, effective: Option<&Effective>) -> PolicyEvidence {
+        let raised = effective.filter(|effective| effective.is_raised(sender.policy));
         PolicyEvidence {
             require_tls: sender.policy.require_tls(),
             skip_verification: sender.policy.skip_verification(),
             require_tls_from: sender.require_tls_from,
             skip_verification_from: sender.skip_verification_from,
-            raised_by_route_to: effective.raised_by_rule.then_some(raised_to),
+            tls_fallback: sender.fallback,
+            tls_failure: sender.when_left,
+            tls_tag: sender.tag,
+            raised_to: raised.map(|effective| insists_on(effective.policy)),
+            demanded_by: raised.map(|effective| effective.demanded_by.clone()).unwrap_or_default(),
+            lifted: effective.map(|effective| effective.lifted.clone()).unwrap_or_default(),
         }
     }
 }

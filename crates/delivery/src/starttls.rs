@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use policy::tls::Observed;
+use policy::tls::{Authentication, Observed};
 use smtp::{Command, Extensions, Reply};
 use tokio::net::TcpStream;
 
 use crate::client::{Client, Target};
-use crate::connect::{Opened, hello};
+use crate::connect::{Opened, hello, open};
 use crate::connection::{Connection, Session};
-use crate::tls::{HandshakeError, TlsFacts};
+use crate::tls::{Failed, HandshakeError, TlsFacts};
 
 /// What a host showed, with the session where there still is one.
 pub(crate) enum Observation {
@@ -31,13 +31,13 @@ pub(crate) struct Ready {
 }
 
 impl Observation {
-    /// The column of the table.
-    pub(crate) fn observed(&self) -> Observed {
+    /// The column of the table, where certificates are made valid by `authentication`.
+    pub(crate) fn observed(&self, authentication: Authentication) -> Observed {
         match self {
             Observation::NotOffered(_) => Observed::NotOffered,
             Observation::Refused(..) => Observed::Refused,
             Observation::HandshakeFailed(..) => Observed::HandshakeFailed,
-            Observation::Encrypted(_, facts) if facts.verification.is_ok() => Observed::Verified,
+            Observation::Encrypted(_, facts) if facts.verdict(authentication).is_ok() => Observed::Verified,
             Observation::Encrypted(..) => Observed::Unverified,
         }
     }
@@ -62,13 +62,29 @@ impl Observation {
     }
 }
 
-/// Tries STARTTLS on a session that has said EHLO.
+/// Tries STARTTLS on a session that has said EHLO. Where the host fails on an earlier TLS session that it was offered,
+/// once more on a new connection and without one: that is no host without TLS.
 pub(crate) async fn observe(client: &Client, target: &Target, opened: Opened<TcpStream>) -> Observation {
+    let deadline = opened.connection.deadline;
+    let error = match starttls(client, target, opened).await {
+        Ok(observation) => return observation,
+        Err(SessionFailed(error)) => error,
+    };
+    let Ok(opened) = open(client, target, deadline).await else { return Observation::HandshakeFailed(error, None) };
+    // Seldom needed, so it takes no room in every delivery.
+    let again = Box::pin(starttls(client, target, opened)).await;
+    again.unwrap_or_else(|SessionFailed(error)| Observation::HandshakeFailed(error, None))
+}
+
+/// The host failed on a TLS session that it was offered.
+struct SessionFailed(HandshakeError);
+
+async fn starttls(client: &Client, target: &Target, opened: Opened<TcpStream>) -> Result<Observation, SessionFailed> {
     let Opened { mut connection, extensions, .. } = opened;
     if !extensions.starttls {
-        return Observation::NotOffered(Ready { session: connection.boxed(), extensions });
+        return Ok(Observation::NotOffered(Ready { session: connection.boxed(), extensions }));
     }
-    let failed = |error| Observation::HandshakeFailed(error, None);
+    let failed = |error| Ok(Observation::HandshakeFailed(error, None));
     let patience = connection.timeouts.command;
     let reply = match connection.command(&Command::StartTls, patience).await {
         Ok(reply) => reply,
@@ -80,7 +96,7 @@ pub(crate) async fn observe(client: &Client, target: &Target, opened: Opened<Tcp
         220 => {}
         // The host hangs up: a refusal that leaves no session to go on with.
         421 => return failed(HandshakeError::Closing(reply)),
-        400..=599 => return Observation::Refused(Ready { session: connection.boxed(), extensions }, reply),
+        400..=599 => return Ok(Observation::Refused(Ready { session: connection.boxed(), extensions }, reply)),
         _ => return failed(HandshakeError::NoReply(format!("unexpected answer: {reply}"))),
     }
     if connection.has_leftover() {
@@ -89,21 +105,36 @@ pub(crate) async fn observe(client: &Client, target: &Target, opened: Opened<Tcp
     shake_hands(client, target, connection).await
 }
 
-async fn shake_hands(client: &Client, target: &Target, connection: Connection<TcpStream>) -> Observation {
+async fn shake_hands(
+    client: &Client,
+    target: &Target,
+    connection: Connection<TcpStream>,
+) -> Result<Observation, SessionFailed> {
     let (timeouts, deadline) = (connection.timeouts, connection.deadline);
     let patience = timeouts.handshake.min(deadline.saturating_duration_since(tokio::time::Instant::now()));
-    let (stream, facts) = match client.tls.handshake(connection.into_stream(), &target.host, patience).await {
+    let stream = connection.into_stream();
+    let shaken = match target.dane.tlsa() {
+        // TLSA records are held against a certificate that is shown, so an earlier session is of no use.
+        Some(tlsa) => client
+            .tls
+            .handshake(stream, &target.host, Some(tlsa), patience)
+            .await
+            .map_err(|error| Failed { error, had_session: false }),
+        None => client.tls.handshake_or_resume(stream, &target.host, target.address, patience).await,
+    };
+    let (stream, facts) = match shaken {
         Ok(done) => done,
-        Err(error) => return Observation::HandshakeFailed(error, None),
+        Err(Failed { error, had_session: true }) => return Err(SessionFailed(error)),
+        Err(Failed { error, had_session: false }) => return Ok(Observation::HandshakeFailed(error, None)),
     };
     // Whatever the host said before is forgotten with the old connection (RFC 3207 §4.2).
     let mut connection = Connection::new(stream, timeouts, deadline);
     let error = match hello(&mut connection, &client.options.ehlo_name).await {
         Ok(Ok(extensions)) => {
-            return Observation::Encrypted(Ready { session: connection.boxed(), extensions }, facts);
+            return Ok(Observation::Encrypted(Ready { session: connection.boxed(), extensions }, facts));
         }
         Ok(Err(reply)) => reply.to_string(),
         Err(error) => error.to_string(),
     };
-    Observation::HandshakeFailed(HandshakeError::EhloFailed(error), Some(facts))
+    Ok(Observation::HandshakeFailed(HandshakeError::EhloFailed(error), Some(facts)))
 }

@@ -12,6 +12,8 @@ pub(crate) struct Mail<'a> {
     pub(crate) return_path: &'a ReturnPath,
     pub(crate) recipients: Vec<&'a Address>,
     pub(crate) wire: &'a [u8],
+    /// Whether the host must pass on the demand for TLS (RFC 8689). It has been seen to offer that.
+    pub(crate) requiretls: bool,
 }
 
 /// What a host made of one recipient.
@@ -37,24 +39,41 @@ impl Fate {
     }
 }
 
-/// Runs the transaction. Gives one fate for each recipient, in order; ends the session without waiting for the host's farewell.
-pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Vec<Fate> {
+/// How a transaction ended.
+pub(crate) struct Ended {
+    /// One for each recipient, in order.
+    pub(crate) fates: Vec<Fate>,
+    /// The session, after a message that the host took: it is between transactions and in order.
+    pub(crate) ready: Option<Ready>,
+    /// The host hung up before it had said anything of the message, and nothing of the content was sent.
+    pub(crate) is_unheard: bool,
+}
+
+/// Runs the transaction. A session that took no message is ended, without waiting for the host's farewell.
+pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Ended {
     let Ready { session, extensions } = ready;
     let fates = mail.recipients.iter().map(|recipient| unfit(recipient, &extensions)).collect();
-    let mut transaction = Transaction { session, extensions, mail, fates };
+    let mut transaction = Transaction { session, extensions, mail, fates, is_unheard: false };
     match mail_command(mail, &transaction.extensions) {
         Ok(command) => {
             if let Err((stage, error)) = transaction.converse(&command).await {
+                let hung_up = matches!(error, NoReply::Closed | NoReply::Io(_));
+                let is_unheard = transaction.is_unheard || (stage == Stage::Mail && hung_up);
                 transaction.settle_rest(&Problem::no_reply(stage, &error, host, address), stage);
-                return transaction.fates.into_iter().map(settled).collect();
+                return Ended { fates: transaction.fates.into_iter().map(settled).collect(), ready: None, is_unheard };
             }
         }
         Err(problem) => transaction.settle_open(|| Some(Fate::Rejected(problem.clone()))),
     }
-    let Transaction { session, fates, .. } = transaction;
+    let Transaction { mut session, extensions, fates, is_unheard, .. } = transaction;
+    let fates: Vec<Fate> = fates.into_iter().map(settled).collect();
     // The farewell is nobody's business any more: what was answered must be recorded before anything can go wrong.
-    tokio::spawn(session.quit());
-    fates.into_iter().map(settled).collect()
+    if !fates.iter().any(|fate| matches!(fate, Fate::Accepted(_))) {
+        tokio::spawn(session.quit());
+        return Ended { fates, ready: None, is_unheard };
+    }
+    session.messages += 1;
+    Ended { fates, ready: Some(Ready { session, extensions }), is_unheard }
 }
 
 /// A recipient that this host cannot take, which is no reason to withhold the message from the others.
@@ -91,6 +110,7 @@ fn mail_command<'a>(mail: &Mail<'a>, extensions: &Extensions) -> Result<Command<
         size: extensions.size.is_some().then_some(size),
         eight_bit,
         smtputf8: extensions.smtputf8 && (utf8_address || has_utf8_header(mail.wire)),
+        requiretls: mail.requiretls,
     })
 }
 
@@ -104,6 +124,7 @@ struct Transaction<'a, 'm> {
     extensions: Extensions,
     mail: &'m Mail<'a>,
     fates: Vec<Option<Fate>>,
+    is_unheard: bool,
 }
 
 /// Where no reply could be had, and why.
@@ -148,6 +169,8 @@ impl Transaction<'_, '_> {
     async fn mail_from(&mut self, command: &Command<'_>) -> Result<bool, Lost> {
         let patience = self.session.timeouts.mail;
         let reply = self.ask(Stage::Mail, command, patience).await?;
+        // The host hangs up (RFC 5321 §3.8): whatever it may mean, it is not about this message.
+        self.is_unheard = reply.code() == 421;
         let Some(fate) = refusal(Stage::Mail, &reply) else { return Ok(true) };
         self.settle_open(|| Some(fate.clone()));
         Ok(false)
@@ -268,9 +291,11 @@ mod tests {
         let connection = Connection::new(ours, Timeouts::default(), Instant::now() + Duration::from_secs(1800));
         let extensions = Extensions { pipelining: true, ..Extensions::default() };
         let recipients: Vec<Address> = RECIPIENTS.map(|address| address.parse().unwrap()).into();
-        let mail = Mail { return_path: &ReturnPath::Null, recipients: recipients.iter().collect(), wire };
+        let mail =
+            Mail { return_path: &ReturnPath::Null, recipients: recipients.iter().collect(), wire, requiretls: false };
         let ready = Ready { session: connection.boxed(), extensions };
-        (run(ready, &mail, "mx.d.test", [127, 0, 0, 1].into()).await, host)
+        let ended = run(ready, &mail, "mx.d.test", [127, 0, 0, 1].into()).await;
+        (ended.fates, host)
     }
 
     /// What is made of these replies, each given once its question has come, and all that the host read.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::{Scenario, assert_nothing_said, route_to, switches};
 use delivery::Timeouts;
-use policy::tls::Minimum;
+use policy::tls::{Authentication, Minimum};
 use smtp::EnhancedCode;
 use testkit::{Answer, Behaviour, Host, Listen, Rtype, Stage, Tls, Zone};
 
@@ -299,7 +299,7 @@ async fn a_probe_says_nothing_of_mail() {
     let probe = Scenario::default().client(&run.lab).probe(&"d.test".parse().unwrap()).await;
     let seen: Vec<_> = probe.hosts.iter().map(|host| (host.host.as_str(), host.address.is_ipv4())).collect();
     assert_eq!(seen, [("a.d.test", true), ("b.d.test", true), ("b.d.test", false)]);
-    let verdicts = probe.hosts.iter().map(|host| host.seen.as_ref().unwrap().observed());
+    let verdicts = probe.hosts.iter().map(|host| host.seen.as_ref().unwrap().observed(Authentication::Pkix));
     use policy::tls::Observed::{NotOffered, Verified};
     assert!(verdicts.eq([NotOffered, Verified, Verified]));
     for session in &run.sessions(1, 2).await {

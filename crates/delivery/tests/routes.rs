@@ -75,7 +75,7 @@ async fn a_route_raises_every_policy_and_lowers_none() {
                 None => assert!(strict, "{policy:?} {minimum:?}"),
                 other => panic!("{other:?}"),
             }
-            let raised = &run.evidence()["policy"]["raised-by-route-to"];
+            let raised = &run.evidence()["policy"]["raised-to"];
             let word = if minimum == Minimum::Verified { "verified" } else { "encrypted" };
             let was_raised = !policy.require_tls() || (minimum == Minimum::Verified && policy.skip_verification());
             assert_eq!(raised.as_str(), was_raised.then_some(word), "{policy:?} {minimum:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Run, Scenario, all, assert_nothing_said};
 use delivery::{Channel, Outcome, PlaintextReason, Timeouts};
-use policy::tls::{Observed, Protection, TlsPolicy, Verdict, decide};
+use policy::tls::{Fallback, Observed, Protection, TlsPolicy, Verdict, decide};
 use smtp::EnhancedCode;
 use testkit::{Answer, Behaviour, Breakage, Ca, Identity, Issue, KeyKind, Lab, Stage, Tls, Validity};
 
@@ -113,7 +113,7 @@ fn failing() -> Vec<State> {
         broken("garbage", Breakage::Garbage, "handshake-failed"),
         broken("close", Breakage::Close, "handshake-failed"),
         broken("stall", Breakage::Stall, "handshake-timeout"),
-        broken("protocol version", Breakage::ProtocolVersion, "handshake-failed"),
+        broken("protocol version", Breakage::ProtocolVersion, "tls-version-unsupported"),
         state("injects", Tls::Injects, HandshakeFailed, "starttls-injected-data"),
         state("EHLO 554 inside", Tls::EhloFailsInside(Some(Answer::new(554, "no"))), HandshakeFailed, inside),
         state("EHLO 451 inside", Tls::EhloFailsInside(Some(Answer::new(451, "no"))), HandshakeFailed, inside),
@@ -151,7 +151,7 @@ async fn deliver(state: &State, policy: TlsPolicy) {
     let handshake = if stalls { Duration::from_millis(200) } else { common::PATIENCE };
     let timeouts = Timeouts { handshake, ..Timeouts::default() };
     let run = Scenario { behaviour, identity: state.identity, policy, timeouts, ..Scenario::default() }.run().await;
-    match decide(policy, state.observed) {
+    match decide(policy, Fallback::default(), state.observed) {
         Verdict::Deliver(protection) => delivered_at_once(&run, state, protection).await,
         Verdict::ReconnectInPlaintext => delivered_in_plaintext_anew(&run, state).await,
         Verdict::LeaveHost => left(&run, state).await,

@@ -14,6 +14,7 @@
 pub mod accept;
 mod body;
 pub mod compose;
+pub mod dkim;
 pub mod header;
 pub mod identity;
 pub mod limits;
@@ -22,6 +23,7 @@ pub mod mailbox;
 mod parts;
 mod section;
 mod summary;
+pub mod tls_report;
 
 pub use accept::{AcceptError, accept};
 pub use compose::{Attachment, ComposeError, Draft, compose};

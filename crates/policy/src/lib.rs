@@ -6,8 +6,14 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod dane;
 pub mod disposition;
+pub mod downgrade;
+pub mod mta_sts;
 pub mod mx;
+pub mod pool;
+pub mod posture;
 pub mod retry;
 pub mod route;
 pub mod tls;
+pub mod tlsrpt;

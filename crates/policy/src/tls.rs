@@ -4,7 +4,13 @@
 //! [`strengthen`] adds what others demand when it is about to be delivered, [`decide`] answers each observation.
 //! `docs/tls.md` has the table in words; a test compares the two.
 
+mod demands;
+mod table;
+
 use serde::{Deserialize, Serialize};
+
+pub use demands::*;
+pub use table::*;
 
 /// Whether the message may travel in plaintext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,13 +67,20 @@ impl TlsPolicy {
     ];
 }
 
-/// The two switches as one level, a message or a sending domain, states them; `None` is "not stated".
+/// What one level, a message or a sending domain, states; `None` is "not stated". A message states the two switches
+/// alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// TLS or no delivery.
     pub require_tls: Option<bool>,
     /// Any certificate will do.
     pub skip_verification: Option<bool>,
+    /// What an invalid certificate leads to.
+    pub fallback: Option<Fallback>,
+    /// What it leads to that every host was left.
+    pub when_left: Option<WhenLeft>,
+    /// What the message says by RFC 8689. A domain states nothing of it.
+    pub tag: Option<TlsTag>,
 }
 
 /// Who set a switch.
@@ -82,11 +95,81 @@ pub enum Source {
     Default,
 }
 
+/// What becomes of a message that may travel in plaintext and may not skip verification, at a host that encrypts with
+/// an invalid certificate: the sending domain's `tls_fallback`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// Plaintext on a new connection: the product's specified default.
+    #[default]
+    Plaintext,
+    /// Within TLS all the same, encrypted and not authenticated.
+    Unverified,
+    /// Not to this host, as if TLS were required.
+    Defer,
+}
+
+/// What becomes of a recipient when every host was left for want of TLS: the sending domain's `tls_failure`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenLeft {
+    /// Tried again by the schedule.
+    #[default]
+    Defer,
+    /// Failed at once.
+    Fail,
+}
+
+/// What a message says of TLS on its whole way, beyond the first host (RFC 8689).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsTag {
+    /// Nothing.
+    #[default]
+    None,
+    /// REQUIRETLS: verified TLS to an authenticated host on every hop, or no delivery (RFC 8689 §4).
+    Requiretls,
+    /// `TLS-Required: No`: what the recipient's domain demands may be passed over (RFC 8689 §5).
+    NotRequired,
+}
+
+macro_rules! words {
+    ($type:ident { $($variant:ident => $word:literal),+ }) => {
+        impl $type {
+            /// The setting's word.
+            pub fn as_str(self) -> &'static str {
+                match self { $($type::$variant => $word),+ }
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                match word.trim().to_ascii_lowercase().as_str() {
+                    $($word => Ok($type::$variant),)+
+                    _ => Err(format!("'{word}' is none of {}", [$($word),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words!(Fallback { Plaintext => "plaintext", Unverified => "unverified", Defer => "defer" });
+words!(WhenLeft { Defer => "defer", Fail => "fail" });
+words!(TlsTag { None => "none", Requiretls => "requiretls", NotRequired => "not-required" });
+
 /// The sender's policy and where each half of it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resolved {
     /// What was asked for.
     pub policy: TlsPolicy,
+    /// The sending domain's `tls_fallback`.
+    pub fallback: Fallback,
+    /// The sending domain's `tls_failure`.
+    pub when_left: WhenLeft,
+    /// What the message says by RFC 8689.
+    pub tag: TlsTag,
     /// Who set `require_tls`.
     pub require_tls_from: Source,
     /// Who set `skip_verification`.
@@ -98,8 +181,14 @@ pub struct Resolved {
 pub fn resolve(message: TlsSettings, domain: TlsSettings) -> Resolved {
     let (require_tls, require_tls_from) = first_stated(message.require_tls, domain.require_tls);
     let (skip_verification, skip_verification_from) = first_stated(message.skip_verification, domain.skip_verification);
-    let policy = TlsPolicy::from_switches(require_tls, skip_verification);
-    Resolved { policy, require_tls_from, skip_verification_from }
+    Resolved {
+        policy: TlsPolicy::from_switches(require_tls, skip_verification),
+        fallback: message.fallback.or(domain.fallback).unwrap_or_default(),
+        when_left: message.when_left.or(domain.when_left).unwrap_or_default(),
+        tag: message.tag.unwrap_or_default(),
+        require_tls_from,
+        skip_verification_from,
+    }
 }
 
 fn first_stated(message: Option<bool>, domain: Option<bool>) -> (bool, Source) {
@@ -110,166 +199,9 @@ fn first_stated(message: Option<bool>, domain: Option<bool>) -> (bool, Source) {
     }
 }
 
-/// The least protection that somebody other than the sender demands for a destination, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Minimum {
-    /// Nothing is demanded.
-    None,
-    /// TLS with any certificate.
-    Encrypted,
-    /// TLS with a valid certificate.
-    Verified,
-}
-
-/// The policy that [`decide`] obeys, and whether the destination's rule made it stricter than the sender's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effective {
-    /// The strictest of all demands.
-    pub policy: TlsPolicy,
-    /// Whether the operator's rule for the destination raised it.
-    pub raised_by_rule: bool,
-}
-
-/// The strictest of what the sender asked for and what the operator's rule for the destination demands.
-///
-/// The policies stand on a scale of what they *insist* on: nothing (both opportunistic ones), encryption, verified
-/// encryption. A rule lifts a policy to its own step and never lowers one. An opportunistic sender insists on
-/// nothing, so a rule of `Encrypted` makes of it "TLS with any certificate": that sender would have taken plaintext.
-pub fn strengthen(sender: TlsPolicy, rule: Minimum) -> Effective {
-    if rule <= insists_on(sender) {
-        return Effective { policy: sender, raised_by_rule: false };
-    }
-    let verification = match rule {
-        Minimum::Verified => Verification::Verify,
-        Minimum::Encrypted | Minimum::None => Verification::Skip,
-    };
-    Effective { policy: TlsPolicy { requirement: Requirement::Required, verification }, raised_by_rule: true }
-}
-
-/// The step on the scale of [`Minimum`] that a policy insists on.
-pub fn insists_on(policy: TlsPolicy) -> Minimum {
-    match (policy.requirement, policy.verification) {
-        (Requirement::Opportunistic, Verification::Verify | Verification::Skip) => Minimum::None,
-        (Requirement::Required, Verification::Skip) => Minimum::Encrypted,
-        (Requirement::Required, Verification::Verify) => Minimum::Verified,
-    }
-}
-
-/// What a host showed when TLS was tried: the columns of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Observed {
-    /// The answer to EHLO did not offer STARTTLS.
-    NotOffered,
-    /// STARTTLS was answered 4yz or 5yz; the connection is in order.
-    Refused,
-    /// The handshake, or the EHLO after it, failed; the connection is of no further use.
-    HandshakeFailed,
-    /// Encrypted, and the certificate is not valid.
-    Unverified,
-    /// Encrypted, and the certificate is valid.
-    Verified,
-}
-
-impl Observed {
-    /// All observations, in the order of the table's columns.
-    pub const ALL: [Observed; 5] =
-        [Observed::NotOffered, Observed::Refused, Observed::HandshakeFailed, Observed::Unverified, Observed::Verified];
-}
-
-/// How well a message was protected on its way to the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protection {
-    /// No TLS.
-    Plaintext,
-    /// TLS, and nothing depended on the certificate.
-    Encrypted,
-    /// TLS, and the delivery depended on a valid certificate.
-    Verified,
-}
-
-/// What to do about an observation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Deliver on this connection as it stands.
-    Deliver(Protection),
-    /// Close, connect anew to the same address, and deliver without TLS.
-    ReconnectInPlaintext,
-    /// Say nothing of the message to this host; go on to the next address or host.
-    LeaveHost,
-}
-
-/// The table of `docs/tls.md`, cell by cell.
-///
-/// | require_tls | skip_verification | not offered | refused | handshake failed | unverified | verified |
-/// |---|---|---|---|---|---|---|
-/// | false | false | plaintext | plaintext | reconnect in plaintext | reconnect in plaintext | deliver |
-/// | false | true | plaintext | plaintext | reconnect in plaintext | deliver | deliver |
-/// | true | false | leave | leave | leave | leave | deliver |
-/// | true | true | leave | leave | leave | deliver | deliver |
-pub fn decide(policy: TlsPolicy, observed: Observed) -> Verdict {
-    use Observed as Saw;
-    use Requirement::{Opportunistic, Required};
-    use Verdict::{Deliver, LeaveHost, ReconnectInPlaintext};
-    use Verification::{Skip, Verify};
-
-    match (policy.requirement, policy.verification, observed) {
-        (Opportunistic | Required, Verify, Saw::Verified) => Deliver(Protection::Verified),
-        (Opportunistic | Required, Skip, Saw::Verified | Saw::Unverified) => Deliver(Protection::Encrypted),
-        (Opportunistic, Verify | Skip, Saw::NotOffered | Saw::Refused) => Deliver(Protection::Plaintext),
-        (Opportunistic, Verify | Skip, Saw::HandshakeFailed) => ReconnectInPlaintext,
-        (Opportunistic, Verify, Saw::Unverified) => ReconnectInPlaintext,
-        (Required, Verify | Skip, Saw::NotOffered | Saw::Refused | Saw::HandshakeFailed) => LeaveHost,
-        (Required, Verify, Saw::Unverified) => LeaveHost,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// `docs/tls.md` is what people read and this function is what runs. They must be the same table.
-    #[test]
-    fn the_table_in_the_docs_is_the_table_that_runs() {
-        let docs = include_str!("../../../docs/tls.md");
-        let rows: Vec<Vec<&str>> = docs
-            .lines()
-            .skip_while(|line| !line.starts_with("| `require_tls` | `skip_verification` |"))
-            .skip(2)
-            .take_while(|line| line.starts_with('|'))
-            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-            .collect();
-        assert_eq!(rows.len(), TlsPolicy::ALL.len(), "the table in docs/tls.md has a row for each policy");
-        for (policy, row) in TlsPolicy::ALL.into_iter().zip(rows) {
-            assert_eq!(row[0], policy.require_tls().to_string());
-            assert_eq!(row[1], policy.skip_verification().to_string());
-            assert_eq!(row.len(), 2 + Observed::ALL.len());
-            for (observed, cell) in Observed::ALL.into_iter().zip(&row[2..]) {
-                assert_eq!(*cell, in_words(decide(policy, observed)), "{policy:?} {observed:?}");
-            }
-        }
-    }
-
-    fn in_words(verdict: Verdict) -> &'static str {
-        match verdict {
-            Verdict::Deliver(Protection::Plaintext) => "plaintext, same connection",
-            Verdict::ReconnectInPlaintext => "plaintext, new connection, same address",
-            Verdict::LeaveHost => "leave this host",
-            Verdict::Deliver(Protection::Encrypted) => "deliver, encrypted",
-            Verdict::Deliver(Protection::Verified) => "deliver, verified",
-        }
-    }
-
-    #[test]
-    fn required_tls_never_ends_in_plaintext() {
-        for policy in TlsPolicy::ALL.into_iter().filter(|policy| policy.require_tls()) {
-            for observed in Observed::ALL {
-                let verdict = decide(policy, observed);
-                assert_ne!(verdict, Verdict::ReconnectInPlaintext);
-                assert_ne!(verdict, Verdict::Deliver(Protection::Plaintext));
-            }
-        }
-    }
 
     #[test]
     fn each_switch_is_resolved_on_its_own() {
@@ -283,29 +215,17 @@ mod tests {
                     (None, None) => Source::Default,
                 };
                 let require = resolve(
-                    TlsSettings { require_tls: message, skip_verification: Some(true) },
-                    TlsSettings { require_tls: domain, skip_verification: Some(false) },
+                    TlsSettings { require_tls: message, skip_verification: Some(true), ..TlsSettings::default() },
+                    TlsSettings { require_tls: domain, skip_verification: Some(false), ..TlsSettings::default() },
                 );
                 assert_eq!((require.policy.require_tls(), require.require_tls_from), (expected, source));
                 assert!(require.policy.skip_verification());
                 let skip = resolve(
-                    TlsSettings { require_tls: Some(true), skip_verification: message },
-                    TlsSettings { require_tls: Some(false), skip_verification: domain },
+                    TlsSettings { require_tls: Some(true), skip_verification: message, ..TlsSettings::default() },
+                    TlsSettings { require_tls: Some(false), skip_verification: domain, ..TlsSettings::default() },
                 );
                 assert_eq!((skip.policy.skip_verification(), skip.skip_verification_from), (expected, source));
                 assert!(skip.policy.require_tls());
-            }
-        }
-    }
-
-    #[test]
-    fn a_rule_never_lowers_what_the_sender_insists_on() {
-        for sender in TlsPolicy::ALL {
-            for rule in [Minimum::None, Minimum::Encrypted, Minimum::Verified] {
-                let effective = strengthen(sender, rule);
-                assert!(insists_on(effective.policy) >= insists_on(sender), "{sender:?} {rule:?}");
-                assert!(insists_on(effective.policy) >= rule, "{sender:?} {rule:?}");
-                assert_eq!(effective.raised_by_rule, effective.policy != sender);
             }
         }
     }

@@ -1,11 +1,14 @@
 //! `waxwing check <domain>`: looks at a destination and says what each of the four TLS settings would do there.
 
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use delivery::Problem;
+use delivery::mta_sts::MemoryCache;
 use delivery::probe::{HostProbe, Probe, Seen};
 use delivery::tls::TlsFacts;
-use policy::tls::{Protection, TlsPolicy, Verdict, strengthen};
+use policy::dane::Dane;
+use policy::tls::{Protection, TlsPolicy, TlsSettings, Verdict, resolve, strengthen};
 use serde_json::{Value, json};
 use smtp::Domain;
 
@@ -24,7 +27,8 @@ pub struct Check {
 /// # Errors
 /// When the configured roots cannot be used. What goes wrong at the destination is a finding.
 pub async fn run(config: &Config, domain: Domain) -> Result<Check, ClientError> {
-    let client = client_of(config)?;
+    // What is found is for this look alone: no store is needed.
+    let client = client_of(config, Arc::new(MemoryCache::default()))?;
     let probe = client.probe(&domain).await;
     Ok(Check { domain, probe })
 }
@@ -52,6 +56,7 @@ impl Check {
             "domain": self.domain.as_str(),
             "routed": self.probe.routed,
             "problem": self.probe.no_hosts.as_ref().map(|none| problem_json(&none.problem)),
+            "mta-sts": self.probe.mta_sts.evidence(),
             "hosts": self.probe.hosts.iter().map(host_json).collect::<Vec<_>>(),
             "skipped": self.probe.skipped,
             "settings": self.forecasts().map(|forecast| self.forecast_json(&forecast)).collect::<Vec<_>>(),
@@ -64,11 +69,21 @@ impl Check {
 
     /// Walks the hosts as a delivery would.
     fn forecast(&self, policy: TlsPolicy) -> Forecast<'_> {
-        let effective = strengthen(policy, self.probe.minimum).policy;
+        let switches = TlsSettings {
+            require_tls: Some(policy.require_tls()),
+            skip_verification: Some(policy.skip_verification()),
+            ..TlsSettings::default()
+        };
+        let sender = resolve(switches, TlsSettings::default());
         let mut passed_over = Vec::new();
         for host in &self.probe.hosts {
+            if let Some(why) = host.passed_over() {
+                passed_over.push(PassedOver { what: format!("{} is left", host.host), why: why.to_owned() });
+                continue;
+            }
+            let effective = strengthen(self.probe.demands(host, sender));
             match &host.seen {
-                Ok(seen) => match seen.verdict(effective) {
+                Ok(seen) => match seen.verdict(&effective) {
                     Verdict::LeaveHost => {
                         passed_over.push(PassedOver { what: format!("{} is left", host.host), why: why(seen) })
                     }
@@ -137,6 +152,14 @@ impl Display for Check {
         if let Some(none) = &self.probe.no_hosts {
             writeln!(f, "  {}\n", none.problem.message)?;
         }
+        if let Some(policy) = self.probe.mta_sts.evidence() {
+            writeln!(
+                f,
+                "  MTA-STS: {}{}\n",
+                policy.mode,
+                policy.id.map(|id| format!(", id {id}")).unwrap_or_default()
+            )?;
+        }
         for host in &self.probe.hosts {
             write_host(f, host)?;
         }
@@ -160,6 +183,10 @@ impl Display for Check {
 
 fn write_host(f: &mut fmt::Formatter<'_>, host: &HostProbe) -> fmt::Result {
     writeln!(f, "  {} [{}]", host.host, host.address)?;
+    if let Some(why) = host.passed_over() {
+        writeln!(f, "    passed over    {why}")?;
+    }
+    writeln!(f, "    DANE           {}", in_words_of_dane(host))?;
     match &host.seen {
         Err(problem) => writeln!(f, "    out of reach   {}", problem.message)?,
         Ok(Seen::Encrypted(facts)) => {
@@ -205,6 +232,7 @@ fn host_json(host: &HostProbe) -> Value {
     json!({
         "mx-host": host.host,
         "address": host.address,
+        "dane": host.dane.code(),
         "state": state,
         "detail": host.seen.as_ref().map_or_else(|problem| problem.message.clone(), why),
         "tls": facts,
@@ -221,7 +249,24 @@ fn facts_json(facts: &TlsFacts) -> Value {
         "certificate": facts.certificate,
         "verification": facts.verification.code(),
         "verification-detail": facts.verification.detail(),
+        "key-proof": facts.key_proof,
     })
+}
+
+fn in_words_of_dane(host: &HostProbe) -> String {
+    let verdict = match &host.seen {
+        Ok(Seen::Encrypted(facts)) => facts.dane.as_ref(),
+        _ => None,
+    };
+    match (&*host.dane, verdict) {
+        (Dane::Off { because }, _) => format!("off: {because}"),
+        (Dane::Usable(set), Some(verdict)) => {
+            format!("records at {}: {}", set.base, verdict.verification.detail().unwrap_or("matched"))
+        }
+        (Dane::Usable(set), None) => format!("records at {}", set.base),
+        (Dane::LookupFailed { why, .. }, _) => why.clone(),
+        (dane, _) => dane.code().to_owned(),
+    }
 }
 
 fn problem_json(problem: &Problem) -> Value {

@@ -12,7 +12,7 @@ use policy::tls::TlsPolicy;
 use serde_json::Value;
 use testkit::Lab;
 
-use crate::config::{Config, Secret};
+use crate::config::{Config, Dnssec, Secret};
 use crate::serve::Server;
 
 /// The sending domain of the demonstration.
@@ -162,6 +162,7 @@ fn config_for(lab: &Lab, scratch: &Path, key: Secret) -> Result<Config, Error> {
         store: format!("sqlite:{}", scratch.join("data").display()).parse()?,
         api_key: Some(key),
         resolver: Some(lab.dns_addr()),
+        dnssec: Dnssec::Off,
         trust_roots: Some(roots),
         deliver_to_private: vec!["127.0.0.0/8".parse()?],
         ehlo_name: "waxwing.demo.example".parse()?,

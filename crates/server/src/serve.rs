@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delivery::dnssec::DnssecStatus;
+use delivery::resolve::Dns;
 use store::{Purge, Role, Store, StoreError, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -18,7 +20,8 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
-use crate::queue::{self, ClientError, Concurrency, Queue};
+use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 
 pub use keys::{generate as generate_key, record as key_record};
 
@@ -42,6 +45,9 @@ pub enum StartError {
     /// The deliveries could not be set up.
     #[error("{0}")]
     Client(#[from] ClientError),
+    /// The settings of reports about TLS cannot be used.
+    #[error("{0}")]
+    Reports(#[from] SettingsError),
     /// The system gave no random numbers for the first API key.
     #[error("the system's source of randomness failed")]
     NoRandomness,
@@ -53,6 +59,7 @@ pub struct Server {
     http_addr: SocketAddr,
     first_key: Option<Secret>,
     store: Store,
+    tally: Tally,
     stop: watch::Sender<bool>,
     tasks: JoinSet<&'static str>,
 }
@@ -64,8 +71,14 @@ impl Server {
         let listener = listen(config.http_listen).await?;
         let http_addr =
             listener.local_addr().map_err(|source| StartError::Listen { address: config.http_listen, source })?;
-        let client = queue::client_of(&config)?;
+        queue::check_client(&config)?;
+        let reports = tlsrpt::Settings::of(&config)?;
+        let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
         let store = Store::open(&config.store, Role::Server).await?;
+        let client = queue::client_of(&config, Arc::new(StoredPolicies(store.clone())))?;
+        // In the background: a resolver that does not answer keeps no server from starting.
+        tokio::spawn(tell_dnssec(client.dns().clone()));
+        let mta_sts = client.mta_sts().cloned();
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
 
@@ -81,15 +94,21 @@ impl Server {
                 per_destination: config.concurrency_per_destination.into(),
             },
             accepted.clone(),
+            tally.clone(),
         );
+        let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
         let router = api::router(App::new(store.clone(), accepted, config.public_url.clone()));
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
         tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
+        tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
+        if let Some(mta_sts) = mta_sts {
+            tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
+        }
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
         tracing::info!(%http_addr, "started");
-        Ok(Server { http_addr, first_key, store, stop, tasks })
+        Ok(Server { http_addr, first_key, store, tally, stop, tasks })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
@@ -126,6 +145,8 @@ impl Server {
                 tracing::error!(%error, "a part of the server failed while stopping");
             }
         }
+        // The last deliveries were counted after the task that writes counts had ended.
+        self.tally.flush(&self.store).await;
         // What was not finished in time is due again at the next start; other servers need not wait for the lease.
         if let Err(error) = self.store.release_leases().await {
             tracing::warn!(%error, "leases are not given back and end by themselves");
@@ -142,6 +163,14 @@ async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static s
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// Whether DANE is on is told at every start: a resolver that does not validate turns it off.
+async fn tell_dnssec(dns: Dns) {
+    match dns.dnssec().await {
+        DnssecStatus::On(mode) => tracing::info!(?mode, "DNSSEC and DANE are on"),
+        DnssecStatus::Off { because } => tracing::warn!(because, "DANE is off"),
+    }
 }
 
 /// Settings that are allowed and likely not meant.

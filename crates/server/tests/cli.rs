@@ -57,6 +57,20 @@ fn roots_that_are_none_are_a_wrong_configuration() {
 }
 
 #[test]
+fn trust_anchors_that_are_none_are_a_wrong_configuration() {
+    let place = Place::new();
+    place.file("root.key", "trust-anchors { };\n");
+    let file = place.file("waxwing.toml", "http_listen = \"127.0.0.1:0\"\ndnssec_anchor = \"root.key\"\n");
+    for arguments in [&["serve"][..], &["check", "example.com"]] {
+        let output = place.run(&[arguments, &["--config", file.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let told = text(&output.stderr);
+        assert!(told.contains("waxwing.toml:2:1: dnssec_anchor: root.key: ") && told.contains("DNSKEY"), "{told}");
+    }
+    assert!(!place.directory.join("data").exists(), "nothing was touched");
+}
+
+#[test]
 fn check_tells_a_finding_and_demo_takes_no_configuration() {
     let place = Place::new();
     // Nobody answers at this resolver: that is a finding about the destination.
@@ -107,13 +121,18 @@ fn domains_are_added_changed_and_deleted() {
     assert_eq!((&set["require_tls"], &set["skip_verification"]), (&false.into(), &true.into()));
     assert_eq!(place.json(&["domain", "show", "example.com", "--json"]), set);
 
+    let chosen = ["domain", "set", "example.com", "--tls-fallback=unverified", "--tls-failure=fail", "--json"];
+    let set = place.json(&chosen);
+    assert_eq!((&set["tls_fallback"], &set["tls_failure"]), (&"unverified".into(), &"fail".into()));
+    place.json(&["domain", "set", "example.com", "--tls-fallback=plaintext", "--tls-failure=defer", "--json"]);
     place.json(&["domain", "add", "a.example", "--json"]);
     let all = place.json(&["domain", "list", "--json"]);
     let names: Vec<_> = all.as_array().unwrap().iter().map(|domain| domain["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a.example", "example.com"]);
     assert_eq!(place.json(&["domain", "list", "--search", "com", "--json"]).as_array().unwrap().len(), 1);
     let shown = text(&place.run(&["domain", "list"]).stdout);
-    assert!(shown.contains("example.com  require_tls false, skip_verification true\n"), "{shown}");
+    let line = "example.com  require_tls false, skip_verification true, tls_fallback plaintext, tls_failure defer\n";
+    assert!(shown.contains(line), "{shown}");
 
     assert!(place.run(&["domain", "delete", "example.com"]).status.success());
     for command in ["delete", "show", "set"] {

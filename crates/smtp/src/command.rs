@@ -28,6 +28,8 @@ pub enum Command<'a> {
         eight_bit: bool,
         /// SMTPUTF8 (RFC 6531 §3.4).
         smtputf8: bool,
+        /// REQUIRETLS (RFC 8689 §4.1).
+        requiretls: bool,
     },
     /// RCPT TO.
     Rcpt(&'a Address),
@@ -53,7 +55,7 @@ impl fmt::Display for Command<'_> {
             Command::Helo(name) => write!(f, "HELO {name}"),
             Command::StartTls => f.write_str("STARTTLS"),
             Command::AuthPlain(initial_response) => write!(f, "AUTH PLAIN {initial_response}"),
-            Command::Mail { return_path, size, eight_bit, smtputf8 } => {
+            Command::Mail { return_path, size, eight_bit, smtputf8, requiretls } => {
                 write!(f, "MAIL FROM:<{return_path}>")?;
                 if let Some(octets) = size {
                     write!(f, " SIZE={octets}")?;
@@ -63,6 +65,9 @@ impl fmt::Display for Command<'_> {
                 }
                 if *smtputf8 {
                     f.write_str(" SMTPUTF8")?;
+                }
+                if *requiretls {
+                    f.write_str(" REQUIRETLS")?;
                 }
                 Ok(())
             }
@@ -82,11 +87,21 @@ mod tests {
     fn commands_are_written_as_the_rfc_spells_them() {
         let bob: Address = "bob@example.com".parse().unwrap();
         let from = ReturnPath::Address(bob.clone());
-        let mail =
-            |size, eight_bit, smtputf8| Command::Mail { return_path: &from, size, eight_bit, smtputf8 }.to_string();
-        assert_eq!(mail(None, false, false), "MAIL FROM:<bob@example.com>");
-        assert_eq!(mail(Some(12), true, true), "MAIL FROM:<bob@example.com> SIZE=12 BODY=8BITMIME SMTPUTF8");
-        let null = Command::Mail { return_path: &ReturnPath::Null, size: None, eight_bit: false, smtputf8: false };
+        let mail = |size, eight_bit, smtputf8, requiretls| {
+            Command::Mail { return_path: &from, size, eight_bit, smtputf8, requiretls }.to_string()
+        };
+        assert_eq!(mail(None, false, false, false), "MAIL FROM:<bob@example.com>");
+        assert_eq!(
+            mail(Some(12), true, true, true),
+            "MAIL FROM:<bob@example.com> SIZE=12 BODY=8BITMIME SMTPUTF8 REQUIRETLS"
+        );
+        let null = Command::Mail {
+            return_path: &ReturnPath::Null,
+            size: None,
+            eight_bit: false,
+            smtputf8: false,
+            requiretls: false,
+        };
         assert_eq!(null.to_wire(), "MAIL FROM:<>\r\n");
         assert_eq!(Command::Rcpt(&bob).to_wire(), "RCPT TO:<bob@example.com>\r\n");
         assert_eq!(Command::Ehlo("mail.example.com").to_wire(), "EHLO mail.example.com\r\n");

@@ -17,6 +17,8 @@ pub struct Extensions {
     pub smtputf8: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_status_codes: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub requiretls: bool,
     /// AUTH PLAIN (RFC 4954), the one mechanism that we speak.
     pub auth_plain: bool,
 }
@@ -36,6 +38,7 @@ impl Extensions {
                 "SIZE" => offered.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
                 "8BITMIME" => offered.eight_bit_mime = true,
                 "SMTPUTF8" => offered.smtputf8 = true,
+                "REQUIRETLS" => offered.requiretls = true,
                 "ENHANCEDSTATUSCODES" => offered.enhanced_status_codes = true,
                 "AUTH" => offered.auth_plain |= words.any(|mechanism| mechanism.eq_ignore_ascii_case("PLAIN")),
                 _ => {}

@@ -19,6 +19,9 @@ pub enum EventKind {
     Delivered,
     /// An attempt failed; [`Severity`] says whether it was the last.
     Failed,
+    /// A destination that did verified TLS no longer does. It belongs to the message that met it, and tells of the
+    /// destination: once a day, however many messages meet it.
+    TlsDowngraded,
 }
 
 /// Whether a failure is final.
@@ -57,7 +60,7 @@ macro_rules! words {
     };
 }
 
-words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed" });
+words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded" });
 words!(Severity { Temporary => "temporary", Permanent => "permanent" });
 words!(FailureReason { Generic => "generic", Bounce => "bounce", Old => "old" });
 
@@ -133,6 +136,8 @@ pub struct Event {
     pub recipient: Address,
     /// The attempt that it tells of.
     pub attempt: Option<AttemptRecord>,
+    /// What a downgrade tells: before and after.
+    pub downgrade: Option<serde_json::Value>,
     /// The message that it belongs to; events of one page share it.
     pub message: Arc<MessageSummary>,
 }
@@ -234,7 +239,7 @@ pub enum Filter {
 /// What a [`Filter`] looks at. A field that an event does not have matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// `accepted`, `delivered`, `failed`.
+    /// `accepted`, `delivered`, `failed`, `tls-downgraded`.
     Event,
     /// `temporary`, `permanent`.
     Severity,

@@ -19,10 +19,12 @@ mod event;
 mod key;
 mod location;
 mod message;
+pub mod posture;
 mod queue;
 mod sqlite;
 mod store;
 mod time;
+pub mod tlsrpt;
 
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;

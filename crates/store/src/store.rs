@@ -3,10 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use policy::mta_sts::{Cached, UnixSeconds};
 use policy::tls::TlsSettings;
+use policy::tlsrpt::{Counted, Day};
 use smtp::Domain;
 
+use crate::posture::{PosturePage, PostureQuery, WhatIf, WhatIfQuery};
 use crate::sqlite::Engine;
+use crate::tlsrpt::{
+    Kept, NewReceivedTlsReport, NewTlsReport, OutgoingTlsReport, ReceivedTlsReport, TlsCount, TlsReportId,
+    TlsReportState,
+};
 use crate::{
     ApiKey, Claim, DomainQuery, Event, EventQuery, Job, KeyHash, Location, MessageId, MessageKey, NewDomain, NewKey,
     NewMessage, RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
@@ -125,6 +132,16 @@ impl Store {
         self.engine.events(query).await
     }
 
+    /// How mail travelled to the destinations with the most of it.
+    pub async fn posture(&self, query: PostureQuery) -> Result<PosturePage, StoreError> {
+        self.engine.posture(query).await
+    }
+
+    /// Which deliveries would not have been made, and which would.
+    pub async fn what_if(&self, query: WhatIfQuery) -> Result<WhatIf, StoreError> {
+        self.engine.what_if(query).await
+    }
+
     /// Makes a sending domain; [`StoreError::Conflict`] when there is one of that name.
     pub async fn create_domain(&self, domain: NewDomain) -> Result<SendingDomain, StoreError> {
         self.engine.create_domain(domain).await
@@ -151,6 +168,31 @@ impl Store {
         self.engine.delete_domain(name).await
     }
 
+    /// Keeps the MTA-STS policy of a recipient domain in place of what there was.
+    pub async fn put_sts_policy(&self, domain: &Domain, cached: &Cached) -> Result<(), StoreError> {
+        self.engine.put_sts_policy(domain, cached).await
+    }
+
+    /// The MTA-STS policy of a recipient domain, expired or not.
+    pub async fn sts_policy(&self, domain: &Domain) -> Result<Option<Cached>, StoreError> {
+        self.engine.sts_policy(domain).await
+    }
+
+    /// Sets `refresh_at` and `used_at` of the domain's policy if it is still this one, by its id and `fetched_at`.
+    pub async fn note_sts_policy(&self, domain: &Domain, cached: &Cached) -> Result<(), StoreError> {
+        self.engine.note_sts_policy(domain, cached).await
+    }
+
+    /// MTA-STS policies that are due for a refresh, longest due first.
+    pub async fn due_sts_policies(&self, now: UnixSeconds, limit: usize) -> Result<Vec<(Domain, Cached)>, StoreError> {
+        self.engine.due_sts_policies(now, limit).await
+    }
+
+    /// Deletes the MTA-STS policies that have expired.
+    pub async fn forget_expired_sts_policies(&self, now: UnixSeconds) -> Result<(), StoreError> {
+        self.engine.forget_expired_sts_policies(now).await
+    }
+
     /// Makes an API key; [`StoreError::Conflict`] when there is one with that hash.
     pub async fn create_key(&self, key: NewKey) -> Result<ApiKey, StoreError> {
         self.engine.create_key(key).await
@@ -174,6 +216,76 @@ impl Store {
     /// Whether there is any API key.
     pub async fn has_keys(&self) -> Result<bool, StoreError> {
         self.engine.has_keys().await
+    }
+
+    /// Adds sessions to the counters of their days, all of them or none.
+    pub async fn count_tls(&self, counts: Vec<TlsCount>) -> Result<(), StoreError> {
+        self.engine.count_tls(counts).await
+    }
+
+    /// Days before `before` and the domains of each that have counters, oldest first: what reports are to be made of.
+    pub async fn tls_days(&self, before: Day, limit: usize) -> Result<Vec<(Day, Domain)>, StoreError> {
+        self.engine.tls_days(before, limit).await
+    }
+
+    /// The counters of a domain on a day.
+    pub async fn tls_results(&self, day: Day, destination: &Domain) -> Result<Vec<Counted>, StoreError> {
+        self.engine.tls_results(day, destination).await
+    }
+
+    /// Puts a report in the place of the counters that it was made of; without one they are forgotten.
+    pub async fn file_tls_report(
+        &self,
+        day: Day,
+        destination: &Domain,
+        report: Option<NewTlsReport>,
+    ) -> Result<(), StoreError> {
+        self.engine.file_tls_report(day, destination, report).await
+    }
+
+    /// Reports that are to be tried, those that wait longest first.
+    pub async fn due_tls_reports(&self, now: Timestamp, limit: usize) -> Result<Vec<OutgoingTlsReport>, StoreError> {
+        self.engine.due_tls_reports(now, limit).await
+    }
+
+    /// The content of a report, compressed.
+    pub async fn tls_report_content(&self, id: TlsReportId) -> Result<Vec<u8>, StoreError> {
+        self.engine.tls_report_content(id).await
+    }
+
+    /// Writes what came of a try. A report that is sent or given up stays so.
+    pub async fn set_tls_report(&self, id: TlsReportId, state: TlsReportState, last: &str) -> Result<(), StoreError> {
+        self.engine.set_tls_report(id, state, last).await
+    }
+
+    /// How many reports of ours are kept, and a page of them, latest first.
+    pub async fn tls_reports_sent(
+        &self,
+        limit: usize,
+        skip: usize,
+    ) -> Result<(u64, Vec<OutgoingTlsReport>), StoreError> {
+        self.engine.tls_reports_sent(limit, skip).await
+    }
+
+    /// Keeps a report that somebody sent, once, and not more than so many a day.
+    pub async fn receive_tls_report(&self, new: NewReceivedTlsReport) -> Result<Kept, StoreError> {
+        self.engine.receive_tls_report(new).await
+    }
+
+    /// How many reports about a domain, or all, are kept, and a page of them, latest first.
+    pub async fn tls_reports_received(
+        &self,
+        domain: Option<&Domain>,
+        limit: usize,
+        skip: usize,
+    ) -> Result<(u64, Vec<ReceivedTlsReport>), StoreError> {
+        self.engine.tls_reports_received(domain, limit, skip).await
+    }
+
+    /// Deletes reports made or received before `before`, unless they still wait, and counters of days before
+    /// `results_before`.
+    pub async fn purge_tls_reports(&self, before: Timestamp, results_before: Day) -> Result<(), StoreError> {
+        self.engine.purge_tls_reports(before, results_before).await
     }
 
     /// Deletes what is old enough, in small transactions, so that other operations go on between them.

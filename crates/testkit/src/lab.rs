@@ -1,6 +1,7 @@
 //! The whole world of a delivery on loopback: DNS authority, CA, and receivers in every TLS state.
 
 mod catalogue;
+mod policies;
 
 use std::{
     io,
@@ -13,6 +14,7 @@ use tokio::net::TcpListener;
 use crate::{
     ca::{Ca, Issue},
     dns::{Authority, Zone},
+    policy_host::PolicyHost,
     receiver::{Behaviour, Receiver},
 };
 
@@ -28,6 +30,7 @@ const LAST_ADDRESS: u8 = 254;
 pub struct Lab {
     ca: Ca,
     authority: Authority,
+    policy_host: PolicyHost,
     port: u16,
     next_address: u8,
     hosts: Vec<RunningHost>,
@@ -110,8 +113,17 @@ impl Lab {
     /// A lab without receivers, for those of a test.
     pub async fn empty() -> io::Result<Lab> {
         let authority = Authority::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Zone::new()).await?;
+        let policy_host = PolicyHost::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let port = free_port().await?;
-        Ok(Lab { ca: Ca::new()?, authority, port, next_address: FIRST_ADDRESS, hosts: Vec::new(), states: Vec::new() })
+        Ok(Lab {
+            ca: Ca::new()?,
+            authority,
+            policy_host,
+            port,
+            next_address: FIRST_ADDRESS,
+            hosts: Vec::new(),
+            states: Vec::new(),
+        })
     }
 
     /// Adds a receiver: mail for `{name}.test` goes to `mx.{name}.test`. Without a host name the behaviour gets that of

@@ -35,9 +35,13 @@
 pub mod ca;
 pub mod dns;
 pub mod lab;
+pub mod odd;
+pub mod policy_host;
 pub mod receiver;
+pub mod signed;
 
 pub use ca::{Ca, Identity, Issue, KeyKind, ValidationLevel, Validity};
 pub use dns::{Asked, Authority, Rtype, Zone};
 pub use lab::{Host, Lab, Listen, State};
+pub use policy_host::{PolicyAnswer, PolicyHost, PolicyRequest, PolicySite};
 pub use receiver::{Answer, Auth, Behaviour, Breakage, Received, Receiver, Seen, Session, Stage, Tls, TlsSeen};

@@ -1,20 +1,27 @@
 //! TLS towards MX hosts: one handshake that verifies always and records what it found.
 
 mod certificate;
+mod dane;
+mod failure;
+mod https;
+mod raw_key;
+mod sessions;
 mod verifier;
 
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use policy::dane::TlsaSet;
+use policy::tls::Authentication;
 use rustls::client::Resumption;
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, DnsName, ServerName};
-use smtp::Reply;
+use smtp::{Domain, Reply};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -22,6 +29,11 @@ use crate::client::RouteHost;
 use crate::connection::Stream;
 use crate::report::STARTTLS_REFUSED;
 pub use certificate::{Certificate, KeyType, ValidationLevel};
+pub use dane::DaneVerdict;
+pub use failure::Failure;
+pub use raw_key::KeyProof;
+pub(crate) use sessions::Failed;
+use sessions::Sessions;
 use verifier::RecordingVerifier;
 pub use verifier::Verification;
 
@@ -40,11 +52,33 @@ pub struct TlsFacts {
     pub certificate: Option<Certificate>,
     /// The recorded verdict, whatever was demanded.
     pub verification: Verification,
+    /// The verdict of the host's TLSA records, when there are any that can be used.
+    pub dane: Option<DaneVerdict>,
+    /// How the host proved that it holds the certificate's key.
+    pub key_proof: KeyProof,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// How long the handshake took.
     pub duration: Duration,
 }
+
+impl TlsFacts {
+    /// The verdict that counts where certificates are made valid by `authentication`. Where TLSA records should do that
+    /// and no handshake met them, there is none, which is not a good one.
+    pub fn verdict(&self, authentication: Authentication) -> &Verification {
+        match (authentication, &self.dane) {
+            (Authentication::Pkix, _) => &self.verification,
+            (Authentication::Dane, Some(dane)) => &dane.verification,
+            (Authentication::Dane, None) => &NO_DANE_VERDICT,
+        }
+    }
+}
+
+/// What stands for the verdict that nobody gave.
+static NO_DANE_VERDICT: LazyLock<Verification> = LazyLock::new(|| Verification::Invalid {
+    reason: "validation-failure",
+    detail: "the certificate was not held against the TLSA records".to_owned(),
+});
 
 /// Why there is no encrypted session.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,7 +91,7 @@ pub enum HandshakeError {
     Closing(Reply),
     /// TLS failed, or the host closed the connection.
     #[error("the TLS handshake failed: {0}")]
-    Failed(String),
+    Failed(Failure),
     /// The connection broke when STARTTLS was said, before any handshake.
     #[error("STARTTLS was not answered: {0}")]
     NoReply(String),
@@ -78,7 +112,7 @@ impl HandshakeError {
         match self {
             HandshakeError::TimedOut(_) => "handshake-timeout",
             HandshakeError::Closing(_) => STARTTLS_REFUSED,
-            HandshakeError::Failed(_) => "handshake-failed",
+            HandshakeError::Failed(failure) => failure.code(),
             HandshakeError::NoReply(_) => "starttls-no-reply",
             HandshakeError::InjectedData => "starttls-injected-data",
             HandshakeError::EhloFailed(_) => "ehlo-after-starttls-failed",
@@ -91,6 +125,7 @@ impl HandshakeError {
 pub struct TlsEngine {
     provider: Arc<CryptoProvider>,
     verifiers: Verifiers,
+    sessions: Sessions,
 }
 
 /// The verifier that gives the verdict, and one that knows the public roots alone.
@@ -179,32 +214,55 @@ impl TlsEngine {
             all: build(all).map_err(|error| TlsSetupError::NoTrust(error.to_string()))?,
             public: build(roots.public).ok(),
         };
-        Ok(TlsEngine { provider, verifiers })
+        Ok(TlsEngine { provider, verifiers, sessions: Sessions::new(sessions::LIFETIME) })
     }
 
-    /// Shakes hands with `host`. Whatever its certificate, the handshake goes on; the verdict is in the facts.
+    /// The same, with sessions resumed for at most `lifetime`, an hour at the utmost. Zero: none is resumed.
+    #[must_use]
+    pub fn with_session_lifetime(self, lifetime: Duration) -> TlsEngine {
+        TlsEngine { sessions: Sessions::new(lifetime), ..self }
+    }
+
+    /// Shakes hands with `host`. Whatever its certificate, the handshake goes on; the verdict is in the facts, and
+    /// beside it that of the host's TLSA records, if there are any. With them SNI says their base domain
+    /// (RFC 7672 §3.2.3).
     pub(crate) async fn handshake<S: Stream>(
         &self,
         stream: S,
         host: &RouteHost,
+        tlsa: Option<&TlsaSet>,
         patience: Duration,
     ) -> Result<(TlsStream<S>, Arc<TlsFacts>), HandshakeError> {
-        let name = server_name(host)?;
-        let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone()));
-        let connector = TlsConnector::from(Arc::new(self.config(verifier.clone())));
-        let started = Instant::now();
-        let stream = match tokio::time::timeout(patience, connector.connect(name.clone(), stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(HandshakeError::Failed(in_words(&error))),
-            Err(_) => return Err(HandshakeError::TimedOut(patience)),
-        };
-        let facts = facts_of(&stream, &name, &verifier, started.elapsed());
+        let host = server_name(host)?;
+        let name = tlsa.map_or_else(|| Ok(host.clone()), |tlsa| dns_name(&tlsa.base))?;
+        let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone(), host, tlsa.cloned()));
+        let config = Arc::new(self.config(verifier.clone()));
+        let (stream, facts) = self.shake_hands(config, &name, stream, &verifier, patience).await?;
         Ok((stream, Arc::new(facts)))
     }
 
-    /// A configuration for one handshake: its verifier is its own, and no ticket outlives it, so no session can ever
-    /// be resumed without a verdict.
-    fn config(&self, verifier: Arc<RecordingVerifier>) -> ClientConfig {
+    /// One handshake, recorded by `verifier`.
+    async fn shake_hands<S: Stream>(
+        &self,
+        config: Arc<ClientConfig>,
+        name: &ServerName<'static>,
+        stream: S,
+        verifier: &RecordingVerifier,
+        patience: Duration,
+    ) -> Result<(TlsStream<S>, TlsFacts), HandshakeError> {
+        let connector = TlsConnector::from(config);
+        let started = Instant::now();
+        let stream = match tokio::time::timeout(patience, connector.connect(name.clone(), stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(HandshakeError::Failed(Failure::of(&error, verifier.saw_certificate()))),
+            Err(_) => return Err(HandshakeError::TimedOut(patience)),
+        };
+        let facts = facts_of(&stream, name, verifier, started.elapsed());
+        Ok((stream, facts))
+    }
+
+    /// A configuration for one handshake: no ticket outlives it. `sessions` keeps those that may be resumed.
+    fn config(&self, verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .expect("the provider has suites for TLS 1.2 and 1.3")
@@ -225,11 +283,15 @@ fn provider() -> CryptoProvider {
 
 fn server_name(host: &RouteHost) -> Result<ServerName<'static>, HandshakeError> {
     match host {
-        RouteHost::Name(name) => DnsName::try_from(name.as_str().to_owned())
-            .map(ServerName::DnsName)
-            .map_err(|_| HandshakeError::BadName(name.to_string())),
+        RouteHost::Name(name) => dns_name(name),
         RouteHost::Address(address) => Ok(ServerName::IpAddress((*address).into())),
     }
+}
+
+fn dns_name(name: &Domain) -> Result<ServerName<'static>, HandshakeError> {
+    DnsName::try_from(name.as_str().to_owned())
+        .map(ServerName::DnsName)
+        .map_err(|_| HandshakeError::BadName(name.to_string()))
 }
 
 fn facts_of<S>(
@@ -260,16 +322,9 @@ fn facts_of<S>(
             .and_then(|chain| chain.first())
             .and_then(|leaf| Certificate::read(leaf, level_counts)),
         verification,
-        resumed: matches!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed)),
+        dane: verifier.dane(),
+        key_proof: verifier.key_proof(),
+        resumed: false,
         duration,
-    }
-}
-
-/// The error without the layers that only say "error".
-fn in_words(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => error.to_string(),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => "the host closed the connection".to_owned(),
-        None => error.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
+use policy::dane::TlsaSet;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
@@ -10,6 +11,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::Verifiers;
 use super::certificate::printable;
+use super::dane::{self, DaneVerdict};
+use super::raw_key::{self, KeyProof, Version};
 
 /// The verdict on a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +50,12 @@ impl Verification {
         }
     }
 
-    fn invalid(reason: &'static str, detail: impl Into<String>) -> Verification {
+    pub(super) fn invalid(reason: &'static str, detail: impl Into<String>) -> Verification {
         Verification::Invalid { reason, detail: detail.into() }
     }
 
     /// The verdict that an error of the real verifier amounts to.
-    fn of_error(error: &Error, is_self_signed: bool) -> Verification {
+    pub(super) fn of_error(error: &Error, is_self_signed: bool) -> Verification {
         let Error::InvalidCertificate(error) = error else {
             return Verification::invalid("validation-failure", error.to_string());
         };
@@ -85,9 +88,31 @@ impl Verification {
                     "the certificate is one of an authority"
                 },
             ),
-            other => Verification::invalid("validation-failure", format!("{other}")),
+            other => Verification::invalid("validation-failure", fault_in_words(other)),
         }
     }
+}
+
+/// The rarer faults, which the real verifier names in its own language.
+fn fault_in_words(error: &CertificateError) -> String {
+    let webpki = match error {
+        CertificateError::Other(other) => format!("{:?}", other.0),
+        _ => String::new(),
+    };
+    let words = match (error, webpki.as_str()) {
+        (_, "UnsupportedCertVersion") => "the certificate is of X.509 version 1 or 2",
+        (_, "UnsupportedCriticalExtension") => "the certificate has a critical extension that is not known here",
+        (_, "MaximumPathDepthExceeded") => "the chain has more than six authorities between root and certificate",
+        (CertificateError::UnsupportedSignatureAlgorithmContext { .. }, _) => {
+            "the certificate or its chain is signed with an algorithm that is not trusted, such as SHA-1"
+        }
+        (CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. }, _) => {
+            "the certificate is not for servers"
+        }
+        (CertificateError::BadEncoding, _) => "the certificate cannot be read",
+        _ => return format!("{error}"),
+    };
+    words.to_owned()
 }
 
 /// webpki reports a self-signed certificate that is marked as an authority by its own word.
@@ -114,19 +139,62 @@ fn name_mismatch(expected: &str, presented: &[String]) -> String {
 #[derive(Debug)]
 pub(super) struct RecordingVerifier {
     verifiers: Verifiers,
+    /// The name that a valid certificate carries. SNI may say another: that of the TLSA records.
+    host: ServerName<'static>,
+    tlsa: Option<TlsaSet>,
+    dane: OnceLock<DaneVerdict>,
     verdict: OnceLock<Verification>,
     chains_to_public_root: OnceLock<bool>,
+    key_proof: OnceLock<KeyProof>,
 }
 
 impl RecordingVerifier {
-    pub(super) fn new(verifiers: Verifiers) -> Self {
-        RecordingVerifier { verifiers, verdict: OnceLock::new(), chains_to_public_root: OnceLock::new() }
+    pub(super) fn new(verifiers: Verifiers, host: ServerName<'static>, tlsa: Option<TlsaSet>) -> Self {
+        RecordingVerifier {
+            verifiers,
+            host,
+            tlsa,
+            dane: OnceLock::new(),
+            verdict: OnceLock::new(),
+            chains_to_public_root: OnceLock::new(),
+            key_proof: OnceLock::new(),
+        }
     }
 
-    /// What was found. A handshake that asked for no verdict is not verified.
+    /// What was found. A handshake that asked for no verdict is not verified, and neither is one whose signature the
+    /// real verifier did not accept: a good certificate is no good in the hands of somebody else.
     pub(super) fn verdict(&self) -> Verification {
         let none = || Verification::invalid("validation-failure", "the handshake showed no certificate");
-        self.verdict.get().cloned().unwrap_or_else(none)
+        match (self.verdict.get().cloned().unwrap_or_else(none), self.key_proof()) {
+            (Verification::Ok, KeyProof::Raw | KeyProof::None) => Verification::invalid(
+                "validation-failure",
+                "the certificate is in order, but its key or the signature in the handshake is too weak",
+            ),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// What the TLSA records say, when there are any. They vouch for a key, so the host must have proved that it holds
+    /// it; by which path does not matter, since an odd certificate that is published is meant.
+    pub(super) fn dane(&self) -> Option<DaneVerdict> {
+        let _ = self.tlsa.as_ref()?;
+        let none = || DaneVerdict::invalid("validation-failure", "the handshake showed no certificate");
+        let verdict = self.dane.get().cloned().unwrap_or_else(none);
+        if verdict.verification.is_ok() && !self.key_proof().is_proved() {
+            let words = "the certificate is the published one, but the host did not prove that it holds its key";
+            return Some(DaneVerdict::invalid("validation-failure", words));
+        }
+        Some(verdict)
+    }
+
+    /// How the host proved that it holds the certificate's key.
+    pub(super) fn key_proof(&self) -> KeyProof {
+        self.key_proof.get().copied().unwrap_or(KeyProof::None)
+    }
+
+    /// Whether the host got as far as showing a certificate.
+    pub(super) fn saw_certificate(&self) -> bool {
+        self.verdict.get().is_some()
     }
 
     /// Whether the chain leads to a public root, whatever name it carries.
@@ -135,17 +203,30 @@ impl RecordingVerifier {
     }
 }
 
+impl RecordingVerifier {
+    /// Records the proof. A signature that is wrong by the bare key too ends the handshake.
+    fn proved(
+        &self,
+        by_webpki: Result<HandshakeSignatureValid, Error>,
+        raw: impl FnOnce() -> Result<KeyProof, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let proof = if by_webpki.is_ok() { KeyProof::Webpki } else { raw()? };
+        let _ = self.key_proof.set(proof);
+        Ok(HandshakeSignatureValid::assertion())
+    }
+}
+
 impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        _sni: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let ask = |verifier: &Arc<WebPkiServerVerifier>| {
-            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            verifier.verify_server_cert(end_entity, intermediates, &self.host, ocsp_response, now)
         };
         let verdict = match ask(&self.verifiers.all) {
             Ok(_) => Verification::Ok,
@@ -159,13 +240,18 @@ impl ServerCertVerifier for RecordingVerifier {
             }
             Err(_) => false,
         });
+        if let Some(tlsa) = &self.tlsa {
+            let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
+            let _ = self.dane.set(dane::verify(tlsa, &chain, now));
+        }
         let _ = self.verdict.set(verdict);
         let _ = self.chains_to_public_root.set(public);
         Ok(ServerCertVerified::assertion())
     }
 
     // The peer must prove that it holds the certificate's key, in every mode: skipping the verification of the
-    // certificate does not skip this.
+    // certificate does not skip this. What webpki cannot check is checked with the bare key; `raw_key` says what is
+    // left over.
 
     fn verify_tls12_signature(
         &self,
@@ -173,7 +259,8 @@ impl ServerCertVerifier for RecordingVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifiers.all.verify_tls12_signature(message, certificate, signature)
+        let by_webpki = self.verifiers.all.verify_tls12_signature(message, certificate, signature);
+        self.proved(by_webpki, || raw_key::check(message, certificate, signature, Version::Tls12))
     }
 
     fn verify_tls13_signature(
@@ -182,15 +269,18 @@ impl ServerCertVerifier for RecordingVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifiers.all.verify_tls13_signature(message, certificate, signature)
+        let by_webpki = self.verifiers.all.verify_tls13_signature(message, certificate, signature);
+        self.proved(by_webpki, || raw_key::check(message, certificate, signature, Version::Tls13))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifiers.all.supported_verify_schemes()
+        let mut schemes = self.verifiers.all.supported_verify_schemes();
+        schemes.push(raw_key::LEGACY_SCHEME);
+        schemes
     }
 }
 
-fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
+pub(super) fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     x509_parser::parse_x509_certificate(certificate).is_ok_and(|(_, parsed)| parsed.issuer() == parsed.subject())
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use delivery::resolve::Dns;
 use delivery::tls::{Roots, TlsEngine};
-use delivery::{Channel, Client, Job, Options, Outcome, Problem, Report, Route, RouteHost, Timeouts};
+use delivery::{Channel, Client, Job, Options, Outcome, Problem, Report, Reuse, Route, RouteHost, Timeouts};
 use policy::route::DomainPattern;
-use policy::tls::{Minimum, Resolved, Source, TlsPolicy};
+use policy::tls::{Fallback, Minimum, Resolved, Source, TlsPolicy, TlsTag, WhenLeft};
 use smtp::{Address, Reply, ReturnPath};
 use testkit::{Behaviour, Host, Identity, Lab, Receiver, Session, Zone};
 
@@ -44,6 +44,9 @@ pub(crate) struct Scenario {
     /// The content before it is brought into wire form.
     pub(crate) content: Vec<u8>,
     pub(crate) policy: TlsPolicy,
+    pub(crate) fallback: Fallback,
+    pub(crate) when_left: WhenLeft,
+    pub(crate) tag: TlsTag,
     pub(crate) timeouts: Timeouts,
     /// The operator's routes, given the lab.
     pub(crate) routes: fn(&Lab) -> Vec<Route>,
@@ -66,6 +69,9 @@ impl Default for Scenario {
             return_path: "alice@sender.test",
             content: CONTENT.to_vec(),
             policy: switches(false, false),
+            fallback: Fallback::default(),
+            when_left: WhenLeft::default(),
+            tag: TlsTag::default(),
             timeouts: Timeouts { attempt: PATIENCE, ..Timeouts::default() },
             routes: |_| Vec::new(),
             deliver_to_private: vec!["127.0.0.0/8", "::1/128"],
@@ -112,6 +118,13 @@ impl Scenario {
     /// The attempt alone, in a lab that is there already.
     pub(crate) async fn attempt(&self, lab: &Lab) -> Report {
         let client = self.client(lab);
+        let report = self.attempt_with(&client).await;
+        client.close().await;
+        report
+    }
+
+    /// An attempt by a client that has made others.
+    pub(crate) async fn attempt_with(&self, client: &Client) -> Report {
         let full =
             |name: &&str| if name.contains('@') { name.to_string() } else { format!("{name}@{}", self.destination) };
         let recipients: Vec<Address> = self.recipients.iter().map(|name| full(name).parse().unwrap()).collect();
@@ -128,6 +141,9 @@ impl Scenario {
             wire: &wire,
             sender: Resolved {
                 policy: self.policy,
+                fallback: self.fallback,
+                when_left: self.when_left,
+                tag: self.tag,
                 require_tls_from: Source::Message,
                 skip_verification_from: Source::Domain,
             },
@@ -145,6 +161,7 @@ impl Scenario {
             deliver_to_private: self.deliver_to_private.iter().map(|net| net.parse().unwrap()).collect(),
             routes: (self.routes)(lab),
             timeouts: self.timeouts,
+            reuse: Reuse::default(),
         };
         let roots = self.roots.map_or_else(|| Roots::of(lab.ca().roots()), |roots| roots(lab));
         Client::new(options, Dns::new(Some(lab.dns_addr())), TlsEngine::new(roots).unwrap())

@@ -47,7 +47,29 @@ pub(crate) const EXPRESSION_WORDS: usize = 64;
 /// Deepest nesting of a filter expression.
 pub(crate) const EXPRESSION_DEPTH: usize = 16;
 
+/// Reports about TLS that strangers may upload in a minute, all together.
+pub(crate) const UPLOADS_PER_MINUTE: u32 = 60;
+/// Uploaded reports that are read at the same time.
+pub(crate) const UPLOADS_AT_ONCE: usize = 4;
+/// Time to send one.
+pub(crate) const UPLOAD_TIME: Duration = Duration::from_secs(60);
+/// Most reports about TLS on a page.
+pub(crate) const REPORTS_PER_PAGE: usize = 100;
+/// Reports on a page unless the request says otherwise.
+pub(crate) const REPORTS_PER_PAGE_DEFAULT: usize = 20;
+
 /// Most domains on a page, as Mailgun has it.
 pub(crate) const DOMAINS_PER_PAGE: usize = 1000;
 /// Domains on a page unless the request says otherwise.
 pub(crate) const DOMAINS_PER_PAGE_DEFAULT: usize = 100;
+
+/// Longest range of `/v1/tls`, in days.
+pub(crate) const POSTURE_DAYS: u64 = 400;
+/// Most destinations on a page of `/v1/tls`.
+pub(crate) const POSTURE_PER_PAGE: usize = 1000;
+/// Destinations on a page unless the request says otherwise.
+pub(crate) const POSTURE_PER_PAGE_DEFAULT: usize = 100;
+/// Most destinations on a page that tells hours or days apart.
+pub(crate) const POSTURE_PER_PAGE_WITH_BUCKETS: usize = 50;
+/// Most hours or days that are told apart.
+pub(crate) const POSTURE_BUCKETS: u64 = 400;

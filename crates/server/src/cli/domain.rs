@@ -1,7 +1,7 @@
 //! `waxwing domain`: sending domains and their two TLS switches.
 
 use clap::{Args, Subcommand};
-use policy::tls::TlsSettings;
+use policy::tls::{Fallback, TlsSettings, WhenLeft};
 use serde_json::json;
 use smtp::Domain;
 use store::{DomainQuery, DomainSort, NewDomain, SendingDomain, Store, Timestamp};
@@ -59,6 +59,12 @@ pub(super) struct Switches {
     /// Accept any certificate, unless a message says otherwise.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     skip_verification: Option<bool>,
+    /// What an invalid certificate leads to where neither switch is set: plaintext, unverified or defer.
+    #[arg(long, value_name = "CHOICE")]
+    tls_fallback: Option<Fallback>,
+    /// What it leads to that no host gives the TLS that is required: defer or fail.
+    #[arg(long, value_name = "CHOICE")]
+    tls_failure: Option<WhenLeft>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -70,7 +76,13 @@ pub(super) struct Output {
 
 impl From<Switches> for TlsSettings {
     fn from(switches: Switches) -> TlsSettings {
-        TlsSettings { require_tls: switches.require_tls, skip_verification: switches.skip_verification }
+        TlsSettings {
+            require_tls: switches.require_tls,
+            skip_verification: switches.skip_verification,
+            fallback: switches.tls_fallback,
+            when_left: switches.tls_failure,
+            tag: None,
+        }
     }
 }
 
@@ -141,7 +153,14 @@ fn switches(domain: &SendingDomain) -> String {
         Some(false) => "false",
         None => "false (never set)",
     };
-    format!("require_tls {}, skip_verification {}", state(domain.tls.require_tls), state(domain.tls.skip_verification))
+    let tls = domain.tls;
+    format!(
+        "require_tls {}, skip_verification {}, tls_fallback {}, tls_failure {}",
+        state(tls.require_tls),
+        state(tls.skip_verification),
+        tls.fallback.unwrap_or_default().as_str(),
+        tls.when_left.unwrap_or_default().as_str()
+    )
 }
 
 /// A switch that was never set is null: a message or the default decides.
@@ -151,6 +170,8 @@ fn as_json(domain: &SendingDomain) -> serde_json::Value {
         "name": domain.name,
         "require_tls": domain.tls.require_tls,
         "skip_verification": domain.tls.skip_verification,
+        "tls_fallback": domain.tls.fallback,
+        "tls_failure": domain.tls.when_left,
         "created_at": rfc3339(domain.created_at),
     })
 }

@@ -2,6 +2,7 @@
 
 mod domain;
 mod key;
+mod report;
 mod serve;
 
 use std::fmt::Display;
@@ -46,6 +47,9 @@ enum Command {
     /// API keys. Works while the server runs.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Reports about TLS that others sent us (RFC 8460). Works while the server runs.
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Look at a recipient domain and say what each of the four TLS settings would do there.
     Check {
         /// Whose mail hosts are asked. They are told EHLO, STARTTLS and QUIT, and nothing else.
@@ -119,6 +123,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Config { json } => show_config(&load()?, json),
         Command::Domain(command) => on_store(&load()?, async |store| domain::run(store, command).await),
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
+        Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),
         Command::Demo { json } => print(runtime()?.block_on(demo::run(json)).map_err(Failure::of)?),
     }
@@ -134,8 +139,11 @@ fn check(loaded: &Loaded, domain: Domain, json: bool) -> Result<(), Failure> {
 
 /// Says where the setting stands that makes no client.
 fn unusable(loaded: &Loaded, error: &ClientError) -> Failure {
-    let ClientError::TrustRoots(_) = error;
-    Failure::Unusable(match loaded.origin("trust_roots") {
+    let key = match error {
+        ClientError::TrustRoots(_) => "trust_roots",
+        ClientError::DnssecAnchor(_) => "dnssec_anchor",
+    };
+    Failure::Unusable(match loaded.origin(key) {
         Some(Origin::Set(place)) => format!("{place}: {error}"),
         _ => error.to_string(),
     })

@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use policy::retry::Schedule;
+use smtp::{Address, Domain};
 use store::Location;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
-pub use types::{Credentials, EhloName, Host, LogFormat, Route, Secret};
+pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, Route, Secret, Switch};
 
 /// Everything that can be configured, with its default from [`Config::default`].
 #[derive(Debug, Clone)]
@@ -37,6 +38,14 @@ pub struct Config {
     pub api_key: Option<Secret>,
     /// The DNS resolver. Default: the system's, from `/etc/resolv.conf`.
     pub resolver: Option<SocketAddr>,
+    /// How answers of the DNS are secured. Default: they are validated here.
+    pub dnssec: Dnssec,
+    /// A file of trust anchors. Default: the root's.
+    pub dnssec_anchor: Option<PathBuf>,
+    /// Whether MTA-STS policies are obeyed (RFC 8461). Default: yes.
+    pub mta_sts: Switch,
+    /// The port of policy hosts; anything but 443 is for laboratories. Default 443.
+    pub mta_sts_port: u16,
     /// A PEM file of root certificates that are trusted beside the system's. Default: none.
     pub trust_roots: Option<PathBuf>,
     /// Networks that deliveries may reach although they are not public. Default: none.
@@ -52,6 +61,18 @@ pub struct Config {
     pub concurrency_total: u16,
     /// Connections for one recipient domain at the same time, 1 to 10000. Default 10.
     pub concurrency_per_destination: u16,
+    /// How long a connection waits for another message, up to 5 minutes; zero closes each. Default 10 seconds.
+    pub connection_idle_time: Duration,
+    /// No message begins later on a connection, a second to an hour. Default 5 minutes.
+    pub connection_lifetime: Duration,
+    /// Most messages on one connection, 1 to 10000. Default 100.
+    pub connection_messages: u16,
+    /// Connections that wait for another message at the same time, 1 to 10000. Default 500.
+    pub idle_connections: u16,
+    /// Of these, to one address of a host, 1 to 10000. Default 10.
+    pub idle_connections_per_host: u16,
+    /// How long a verified TLS session is resumed, up to an hour; zero: never. Default an hour.
+    pub tls_session_lifetime: Duration,
     /// Recipient domains that go to a host of the operator's choice instead of their MX hosts. Default: none.
     pub routes: Vec<Route>,
     /// The port at which MX hosts are reached; anything but 25 is for laboratories. Default 25.
@@ -60,6 +81,16 @@ pub struct Config {
     pub smtp_timeout: Option<Duration>,
     /// How long one TCP connection may take to be made, 100 milliseconds to 10 minutes. Default 30 seconds.
     pub connect_timeout: Duration,
+    /// The address that reports about TLS come from (RFC 8460). Default: none are sent.
+    pub tls_report_from: Option<Address>,
+    /// Who reports, for people. Default: the domain of `tls_report_from`.
+    pub tls_report_organization: Option<String>,
+    /// Whom to ask about reports. Default: `tls_report_from`.
+    pub tls_report_contact: Option<String>,
+    /// The selector of the key that signs reports by mail. Default: none, and reports go by HTTPS only.
+    pub tls_report_dkim_selector: Option<Domain>,
+    /// A PEM file with that key.
+    pub tls_report_dkim_key: Option<PathBuf>,
     /// Text for people or JSON for machines. Default text.
     pub log_format: LogFormat,
     /// Which log lines are written, as directives of `tracing`'s filter. Default `info`.
@@ -81,6 +112,10 @@ impl Default for Config {
             store: "sqlite:./data".parse().expect("the default location is one"),
             api_key: None,
             resolver: None,
+            dnssec: Dnssec::Validate,
+            dnssec_anchor: None,
+            mta_sts: Switch::On,
+            mta_sts_port: 443,
             trust_roots: None,
             deliver_to_private: Vec::new(),
             retry_schedule: Schedule::default(),
@@ -88,10 +123,21 @@ impl Default for Config {
             source_addresses: Vec::new(),
             concurrency_total: 200,
             concurrency_per_destination: 10,
+            connection_idle_time: Duration::from_secs(10),
+            connection_lifetime: Duration::from_secs(300),
+            connection_messages: 100,
+            idle_connections: 500,
+            idle_connections_per_host: 10,
+            tls_session_lifetime: Duration::from_secs(3600),
             routes: Vec::new(),
             smtp_port: 25,
             smtp_timeout: None,
             connect_timeout: Duration::from_secs(30),
+            tls_report_from: None,
+            tls_report_organization: None,
+            tls_report_contact: None,
+            tls_report_dkim_selector: None,
+            tls_report_dkim_key: None,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             event_retention: 30 * duration::DAY,

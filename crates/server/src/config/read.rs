@@ -55,6 +55,14 @@ impl Node {
         Ok(text)
     }
 
+    /// The same, to keep.
+    pub(super) fn owned_text(&self) -> Read<String> {
+        match self.text()? {
+            "" => Err(self.fault("is empty")),
+            text => Ok(text.to_owned()),
+        }
+    }
+
     /// A text that reads as `T`; `expected` says with an example what such a text looks like.
     fn parsed<T: FromStr>(&self, expected: &str) -> Read<T> {
         let text = self.text()?;

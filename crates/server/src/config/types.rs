@@ -33,6 +33,67 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// How answers of the DNS are secured (RFC 4033), which DANE rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dnssec {
+    /// Signatures are checked here.
+    Validate,
+    /// The resolver's AD bit is believed.
+    TrustAd,
+    /// Not at all.
+    Off,
+}
+
+impl FromStr for Dnssec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "validate" => Ok(Dnssec::Validate),
+            "trust-ad" => Ok(Dnssec::TrustAd),
+            "off" => Ok(Dnssec::Off),
+            other => Err(format!("'{other}' is not one of validate, trust-ad, off")),
+        }
+    }
+}
+
+impl fmt::Display for Dnssec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Dnssec::Validate => "validate",
+            Dnssec::TrustAd => "trust-ad",
+            Dnssec::Off => "off",
+        })
+    }
+}
+
+/// A switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" => Ok(Switch::On),
+            "off" => Ok(Switch::Off),
+            other => Err(format!("'{other}' is not one of on, off")),
+        }
+    }
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Switch::On { "on" } else { "off" })
+    }
+}
+
 /// A host by name or address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {

@@ -1,8 +1,12 @@
 //! The delivering client that a configuration describes.
 
+use std::sync::Arc;
+
+use delivery::dnssec::{AdTest, AnchorError, Anchors, Dnssec};
+use delivery::mta_sts::{MtaSts, PolicyCache, StsOptions};
 use delivery::resolve::Dns;
 use delivery::tls::{Roots, TlsEngine, TlsSetupError};
-use delivery::{Client, Credentials, Options, Route, RouteHost, Timeouts};
+use delivery::{Client, Credentials, Options, Reuse, Route, RouteHost, Timeouts};
 
 use crate::config::{self, Config};
 
@@ -12,17 +16,33 @@ pub enum ClientError {
     /// The trusted roots cannot be used.
     #[error("trust_roots: {0}")]
     TrustRoots(#[from] TlsSetupError),
+    /// The file of trust anchors cannot be used.
+    #[error("dnssec_anchor: {0}")]
+    DnssecAnchor(#[from] AnchorError),
 }
 
-/// The client of a configuration. Must be called within a tokio runtime.
+/// Whether the files that a configuration names can be used, before anything is touched.
 ///
 /// # Errors
-/// When the trusted roots cannot be used.
-pub fn client_of(config: &Config) -> Result<Client, ClientError> {
-    let roots = match &config.trust_roots {
-        Some(path) => Roots::system().with_file(path)?,
-        None => Roots::system(),
-    };
+/// When they cannot.
+pub fn check_client(config: &Config) -> Result<(), ClientError> {
+    dnssec_of(config)?;
+    TlsEngine::new(roots_of(config)?)?;
+    Ok(())
+}
+
+fn roots_of(config: &Config) -> Result<Roots, TlsSetupError> {
+    match &config.trust_roots {
+        Some(path) => Roots::system().with_file(path),
+        None => Ok(Roots::system()),
+    }
+}
+
+/// The client of a configuration, which keeps MTA-STS policies in `policies`. Must be called within a tokio runtime.
+///
+/// # Errors
+/// When the trusted roots or the trust anchors cannot be used.
+pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Client, ClientError> {
     let mut timeouts = Timeouts { connect: config.connect_timeout, ..Timeouts::default() };
     if let Some(most) = config.smtp_timeout {
         timeouts = timeouts.capped(most);
@@ -34,8 +54,42 @@ pub fn client_of(config: &Config) -> Result<Client, ClientError> {
         deliver_to_private: config.deliver_to_private.clone(),
         routes: config.routes.iter().map(route_of).collect(),
         timeouts,
+        reuse: Reuse {
+            idle: config.connection_idle_time,
+            lifetime: config.connection_lifetime,
+            messages: config.connection_messages.into(),
+            connections: config.idle_connections.into(),
+            per_host: config.idle_connections_per_host.into(),
+        },
     };
-    Ok(Client::new(options, Dns::new(config.resolver), TlsEngine::new(roots)?))
+    let dns = Dns::secured(config.resolver, dnssec_of(config)?);
+    let tls = TlsEngine::new(roots_of(config)?)?.with_session_lifetime(config.tls_session_lifetime);
+    let mta_sts = (config.mta_sts == config::Switch::On).then(|| {
+        let options = StsOptions {
+            https_port: config.mta_sts_port,
+            deliver_to_private: config.deliver_to_private.clone(),
+            ..StsOptions::default()
+        };
+        Arc::new(MtaSts::new(options, dns.clone(), &tls, policies))
+    });
+    let client = Client::new(options, dns, tls);
+    Ok(match mta_sts {
+        Some(mta_sts) => client.with_mta_sts(mta_sts),
+        None => client,
+    })
+}
+
+/// A file that cannot be used is refused at the start even where nothing is validated: it was meant to be used.
+fn dnssec_of(config: &Config) -> Result<Dnssec, ClientError> {
+    let anchors = match &config.dnssec_anchor {
+        Some(path) => Anchors::from_file(path)?,
+        None => Anchors::root(),
+    };
+    Ok(match config.dnssec {
+        config::Dnssec::Validate => Dnssec::Validate(anchors),
+        config::Dnssec::TrustAd => Dnssec::TrustAd(AdTest::default()),
+        config::Dnssec::Off => Dnssec::Off,
+    })
 }
 
 fn route_of(route: &config::Route) -> Route {

@@ -6,6 +6,8 @@
 
 mod client;
 mod outcome;
+mod sessions;
+mod sts_cache;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +22,10 @@ use store::{Claim, Job, RecipientId, RecipientOutcome, Store, StoreError, Timest
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-pub use client::{ClientError, client_of};
+use crate::tlsrpt::Tally;
+
+pub use client::{ClientError, check_client, client_of};
+pub use sts_cache::StoredPolicies;
 
 /// How long a claim holds. Longer than any attempt, so that nobody else takes up what is still being tried.
 const LEASE: Duration = Duration::from_secs(45 * 60);
@@ -78,21 +83,24 @@ struct Shared {
     store: Store,
     client: delivery::Client,
     schedule: Schedule,
+    /// What reports about TLS count.
+    tally: Tally,
     /// Attempts whose outcome the store did not take yet.
     unrecorded: AtomicUsize,
 }
 
 impl Queue {
-    /// A worker on `store`. Whoever accepts a message pokes `wake`.
+    /// A worker on `store`. Whoever accepts a message pokes `wake`; `tally` counts the TLS sessions.
     pub fn new(
         store: Store,
         client: delivery::Client,
         schedule: Schedule,
         concurrency: Concurrency,
         wake: Arc<Notify>,
+        tally: Tally,
     ) -> Queue {
         Queue {
-            shared: Arc::new(Shared { store, client, schedule, unrecorded: AtomicUsize::new(0) }),
+            shared: Arc::new(Shared { store, client, schedule, tally, unrecorded: AtomicUsize::new(0) }),
             concurrency,
             wake,
             lease: LEASE,
@@ -119,7 +127,9 @@ impl Queue {
                 () = tokio::time::sleep(nap) => {}
             }
         }
+        let shared = self.shared.clone();
         self.finish(grace).await;
+        shared.client.close().await;
     }
 
     /// Claims and starts jobs until nothing more is due, nothing more may run, or the server stops.
@@ -280,6 +290,8 @@ impl Shared {
             })
             .await;
         outcome::log(job, &report);
+        let results = sessions::results(&job.destination, &report);
+        self.tally.record(Timestamp::now(), &job.return_path, &job.destination, results);
         outcome::of_report(job, &report, &self.schedule, Timestamp::now())
     }
 

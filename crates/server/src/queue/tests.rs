@@ -20,6 +20,7 @@ struct Scene {
     directory: PathBuf,
     store: Store,
     stop: watch::Sender<bool>,
+    tally: Tally,
 }
 
 impl Scene {
@@ -38,14 +39,16 @@ impl Scene {
             ..Config::default()
         };
         let store = Store::open(&Location::sqlite(&directory), Role::Server).await.unwrap();
+        let tally = Tally::without(&"reports@sender.example".parse().unwrap());
         let queue = Queue::new(
             store.clone(),
-            client_of(&config).unwrap(),
+            client_of(&config, Arc::new(StoredPolicies(store.clone()))).unwrap(),
             Schedule::default(),
             Concurrency { total: 50, per_destination: 4 },
             Arc::new(Notify::new()),
+            tally.clone(),
         );
-        (Scene { _lab: lab, receiver, directory, store, stop: watch::Sender::new(false) }, queue)
+        (Scene { _lab: lab, receiver, directory, store, stop: watch::Sender::new(false), tally }, queue)
     }
 
     async fn accept(&self, deliver_at: Option<Timestamp>) {
@@ -250,4 +253,26 @@ async fn a_fault_of_our_own_is_told_and_comes_to_an_end() {
     let attempt = last.events[1].attempt.as_ref().unwrap();
     assert_eq!((last.events.len(), last.events[1].severity), (2, Some(Severity::Permanent)));
     assert_eq!((attempt.code, attempt.last_code, attempt.retry_after), (602, Some(451), None));
+}
+
+/// Each new session is counted for the reports about TLS (RFC 8460 §4.3.1).
+#[tokio::test]
+async fn sessions_are_counted_for_reports_about_tls() {
+    use policy::tlsrpt::{Outcome, PolicyType, ResultType};
+    let (scene, queue) = Scene::new(Duration::ZERO).await;
+    scene.accept(None).await;
+    let running = scene.run(queue, Duration::from_secs(5));
+    until("delivered", async || scene.kinds().await.contains(&EventKind::Delivered)).await;
+    scene.stop.send_replace(true);
+    running.await.unwrap();
+    scene.tally.flush(&scene.store).await;
+    let (destination, tomorrow) = ("slow.test".parse().unwrap(), Timestamp::now() + Duration::from_secs(86_400));
+    let day = policy::tlsrpt::Day::of(tomorrow.as_micros() / 1_000_000);
+    let days = scene.store.tls_days(day, 10).await.unwrap();
+    let counted = scene.store.tls_results(days[0].0, &destination).await.unwrap();
+    assert_eq!(counted.len(), 1);
+    assert_eq!(counted[0].result.policy().kind, PolicyType::NoPolicyFound);
+    let Outcome::Failure(failure) = counted[0].result.outcome() else { panic!("{counted:?}") };
+    assert_eq!(failure.result, ResultType::StarttlsNotSupported);
+    assert_eq!(failure.receiving_mx_hostname.as_deref(), Some("mx.slow.test"));
 }

@@ -61,6 +61,8 @@ fn assert_domain(domain: &Value, name: &str, require_tls: bool, skip_verificatio
         "is_disabled": false,
         "require_tls": require_tls,
         "skip_verification": skip_verification,
+        "tls_fallback": "plaintext",
+        "tls_failure": "defer",
         "smtp_login": format!("postmaster@{name}"),
         "spam_action": "disabled",
         "web_prefix": "email",
@@ -117,7 +119,7 @@ async fn bad_domains_are_refused_by_name_and_nothing_changes() {
 async fn domains_are_listed_in_pages() {
     let server = Server::start().await;
     for name in ["a.test.example", "b.test.example", "c.test.example"] {
-        server.add_domain(name, TlsSettings { require_tls: Some(true), skip_verification: None }).await;
+        server.add_domain(name, TlsSettings { require_tls: Some(true), ..TlsSettings::default() }).await;
     }
     let names = |list: &Value| -> Vec<String> {
         list["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
@@ -143,11 +145,15 @@ async fn connection_settings_are_the_domains_own_in_every_shape() {
     let server = Server::start().await;
     let path = "/v3/domains/example.com/connection";
     let shape = |require_tls: bool, skip_verification: bool| {
-        json!({
-            "connection": { "require_tls": require_tls, "skip_verification": skip_verification },
+        let settings = json!({
             "require_tls": require_tls,
             "skip_verification": skip_verification,
-        })
+            "tls_fallback": "plaintext",
+            "tls_failure": "defer",
+        });
+        let mut shape = settings.clone();
+        shape["connection"] = settings;
+        shape
     };
     assert_eq!(server.get(path).await.json, shape(false, false));
     let set = server.put(path, &[("require_tls", "true")]).await;
@@ -161,7 +167,12 @@ async fn connection_settings_are_the_domains_own_in_every_shape() {
     // Partial, in the other encoding, and in the other version.
     let form = Form::new().text("skip_verification", "Yes");
     let set = send(server.request(Method::PUT, "/v4/domains/example.com/connection").multipart(form)).await;
-    assert_eq!(set.json["connection"], json!({ "require_tls": true, "skip_verification": true }));
+    assert_eq!(
+        set.json["connection"],
+        json!({
+            "require_tls": true, "skip_verification": true, "tls_fallback": "plaintext", "tls_failure": "defer",
+        })
+    );
     assert_domain(&server.get("/v4/domains/example.com").await.json["domain"], "example.com", true, true);
     server.put(path, &[("require_tls", "false"), ("skip_verification", "false")]).await;
     assert_eq!(server.get(path).await.json, shape(false, false));
@@ -202,4 +213,22 @@ async fn bad_connection_settings_are_refused_by_name() {
         'application/x-www-form-urlencoded' but got 'application/json'";
     assert_eq!(send(json).await.error(), (400, message));
     assert_eq!(server.get(path).await.json["require_tls"], false);
+}
+
+#[tokio::test]
+async fn a_domain_chooses_its_fallback_and_what_failure_means() {
+    let server = Server::start().await;
+    server.add_domain("choices.example", TlsSettings::default()).await;
+    let (domain, connection) = ("/v4/domains/choices.example", "/v3/domains/choices.example/connection");
+    for (field, choices) in
+        [("tls_fallback", &["unverified", "defer", "plaintext"][..]), ("tls_failure", &["fail", "defer"])]
+    {
+        for choice in choices {
+            assert_eq!(server.put(domain, &[(field, choice)]).await.json["domain"][field], *choice);
+            assert_eq!(server.get(connection).await.json["connection"][field], *choice);
+        }
+        let refused = server.put(connection, &[(field, "sometimes")]).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.json["message"].as_str().unwrap().contains(field), "{}", refused.json);
+    }
 }

@@ -5,3 +5,5 @@ mod domains;
 mod events;
 mod sending;
 mod support;
+mod tls;
+mod tls_reports;

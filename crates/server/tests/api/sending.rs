@@ -80,7 +80,9 @@ async fn multipart_carries_files_headers_and_variables() {
 async fn message_settings_beat_domain_settings_in_both_directions() {
     let server = Server::start().await;
     for (domain, tls) in [("true.example", Some(true)), ("false.example", Some(false)), ("unset.example", None)] {
-        server.add_domain(domain, TlsSettings { require_tls: tls, skip_verification: tls }).await;
+        server
+            .add_domain(domain, TlsSettings { require_tls: tls, skip_verification: tls, ..TlsSettings::default() })
+            .await;
         for (message, value) in [(None, ""), (Some(true), "yes"), (Some(false), "no")] {
             for (field, name) in [("o:require-tls", "require-tls"), ("o:skip-verification", "skip-verification")] {
                 let fields = if message.is_some() { vec![(field, value)] } else { vec![] };

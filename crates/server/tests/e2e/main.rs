@@ -5,5 +5,7 @@ mod check;
 mod durability;
 mod evidence;
 mod journey;
+mod posture;
+mod reuse;
 mod table;
 mod world;

@@ -1,6 +1,6 @@
 //! Every receiver of the lab × the four settings: twenty cells of the table, seen from both ends.
 
-use policy::tls::{Observed, Protection, TlsPolicy, Verdict, decide};
+use policy::tls::{Fallback, Observed, Protection, TlsPolicy, Verdict, decide};
 use serde_json::Value;
 use testkit::{Answer, Behaviour, Breakage, Lab, Receiver, Session, Tls};
 
@@ -20,7 +20,7 @@ const COLUMNS: [(&str, Observed); 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_state_with_every_setting() {
-    let world = World::start(Lab::start().await.unwrap()).await;
+    let world = World::start_without_reuse(Lab::start().await.unwrap()).await;
     for (state, observed) in COLUMNS {
         for policy in TlsPolicy::ALL {
             check_cell(&world, state, observed, policy).await;
@@ -47,7 +47,7 @@ async fn odd_states_with_every_setting() {
     for (name, behaviour, _) in &odd {
         lab.add(name, behaviour.clone()).await.unwrap();
     }
-    let world = World::start(lab).await;
+    let world = World::start_without_reuse(lab).await;
     for (name, _, observed) in odd {
         for policy in TlsPolicy::ALL {
             check_cell(&world, name, observed, policy).await;
@@ -67,7 +67,7 @@ async fn check_cell(world: &World, state: &str, observed: Observed, policy: TlsP
     let event = world.outcome_of(&id).await;
 
     let cell = format!("{state}, {policy:?}:\n{event:#}");
-    let verdict = decide(policy, observed);
+    let verdict = decide(policy, Fallback::default(), observed);
     let sessions = receiver.sessions().split_off(sessions_before);
     let messages = receiver.messages().split_off(messages_before);
     match verdict {

@@ -34,6 +34,11 @@ impl World {
         World::start_with(lab, &[]).await
     }
 
+    /// The same, and every delivery makes a connection of its own and sees what the host shows now.
+    pub(crate) async fn start_without_reuse(lab: Lab) -> World {
+        World::start_with(lab, &[("connection_idle_time", "0s")]).await
+    }
+
     /// The same with further settings, or others: `("retry_schedule", "1s")`.
     pub(crate) async fn start_with(lab: Lab, settings: &[(&'static str, &str)]) -> World {
         let directory = std::env::temp_dir().join(format!("waxwing-e2e-{:016x}", rand::random::<u64>()));

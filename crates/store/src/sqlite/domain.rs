@@ -1,20 +1,22 @@
 //! Sending domains.
 
-use policy::tls::TlsSettings;
+use policy::tls::{Fallback, TlsSettings, WhenLeft};
 use rusqlite::{Connection, Row, params};
 use smtp::Domain;
 
-use super::row::{get, number, parsed, time};
+use super::row::{get, number, optional_word, parsed, time};
 use super::{Engine, is_duplicate};
 use crate::{DomainQuery, DomainSort, NewDomain, SendingDomain, StoreError};
 
 const INSERT: &str = "
-    INSERT INTO domain (name, id, created_at, require_tls, skip_verification) VALUES (?1, ?2, ?3, ?4, ?5)
+    INSERT INTO domain (name, id, created_at, require_tls, skip_verification, tls_fallback, tls_failure)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
     RETURNING *";
 const SELECT: &str = "SELECT * FROM domain WHERE name = ?1";
 const UPDATE: &str = "
     UPDATE domain
-    SET require_tls = coalesce(?2, require_tls), skip_verification = coalesce(?3, skip_verification)
+    SET require_tls = coalesce(?2, require_tls), skip_verification = coalesce(?3, skip_verification),
+        tls_fallback = coalesce(?4, tls_fallback), tls_failure = coalesce(?5, tls_failure)
     WHERE name = ?1 RETURNING *";
 const DELETE: &str = "DELETE FROM domain WHERE name = ?1";
 const COUNT: &str = "SELECT count(*) FROM domain WHERE instr(name, ?1) > 0";
@@ -30,7 +32,16 @@ impl Engine {
             .run(0, move |writing| {
                 let mut insert = writing.connection.prepare_cached(INSERT)?;
                 let NewDomain { name, tls, now } = &domain;
-                let values = params![name.as_str(), id, now.as_micros(), tls.require_tls, tls.skip_verification];
+                let (fallback, when_left) = choices(tls);
+                let values = params![
+                    name.as_str(),
+                    id,
+                    now.as_micros(),
+                    tls.require_tls,
+                    tls.skip_verification,
+                    fallback,
+                    when_left
+                ];
                 match one(insert.query(values)?) {
                     Err(Failed::Sqlite(e)) if is_duplicate(&e) => {
                         Err(StoreError::Conflict(format!("the domain {name}")))
@@ -61,7 +72,9 @@ impl Engine {
         self.writer
             .run(0, move |writing| {
                 let mut update = writing.connection.prepare_cached(UPDATE)?;
-                Ok(one(update.query(params![name.as_str(), tls.require_tls, tls.skip_verification])?)?)
+                let (fallback, when_left) = choices(&tls);
+                let values = params![name.as_str(), tls.require_tls, tls.skip_verification, fallback, when_left];
+                Ok(one(update.query(values)?)?)
             })
             .await
     }
@@ -92,6 +105,11 @@ fn list(connection: &Connection, query: &DomainQuery) -> Result<(u64, Vec<Sendin
     Ok((total.unsigned_abs(), domains))
 }
 
+/// The two choices of a domain, as they are kept.
+fn choices(tls: &TlsSettings) -> (Option<&'static str>, Option<&'static str>) {
+    (tls.fallback.map(Fallback::as_str), tls.when_left.map(WhenLeft::as_str))
+}
+
 /// Why a row could not be had: the statement failed, or the row is unreadable.
 enum Failed {
     Sqlite(rusqlite::Error),
@@ -116,6 +134,12 @@ fn domain(row: &Row<'_>) -> Result<SendingDomain, StoreError> {
         id: get(row, "id")?,
         name: parsed(row, "name")?,
         created_at: time(row, "created_at")?,
-        tls: TlsSettings { require_tls: get(row, "require_tls")?, skip_verification: get(row, "skip_verification")? },
+        tls: TlsSettings {
+            require_tls: get(row, "require_tls")?,
+            skip_verification: get(row, "skip_verification")?,
+            fallback: optional_word(row, "tls_fallback", |word| word.parse().ok())?,
+            when_left: optional_word(row, "tls_failure", |word| word.parse().ok())?,
+            tag: None,
+        },
     })
 }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row, named_params, params_from_iter};
 
 use super::filter::{access_path, condition, conditions};
 use super::message::{random_text, summary};
+use super::posture::Recorded;
 use super::row::{
     damaged, duration, from_json, get, micros, number, optional_ip, optional_word, parsed, time, to_json, word,
 };
@@ -25,6 +26,10 @@ const INSERT: &str = "
     VALUES (:at, :key, :message, :domain, :recipient, :kind, :severity, :reason, :attempt_no, :code, :enhanced_code,
         :text, :description, :session, :retry_after, :utf8, :mx_host, :tls, :certificate_verified, :sending_ip,
         :details, :last_code, :last_text)";
+
+const INSERT_DOWNGRADE: &str = "
+    INSERT INTO event (at, key, message, domain, recipient, kind, mx_host, details)
+    VALUES (:at, :key, :message, :domain, :recipient, :kind, :mx_host, :details)";
 
 /// Most conditions of a filter. SQLite refuses an expression that is deeper than 1000.
 const CONDITIONS: usize = 500;
@@ -64,6 +69,27 @@ pub(super) fn insert(
         ":details": attempt.map(|a| to_json(&a.details)).transpose()?,
         ":last_code": attempt.and_then(|a| a.last_code),
         ":last_text": attempt.and_then(|a| a.last_message.as_ref()),
+    })?;
+    Ok(())
+}
+
+/// Writes the event of a downgrade, in the transaction of the outcome that showed it.
+pub(super) fn insert_downgrade(
+    writing: &Writing<'_>,
+    now: Timestamp,
+    met_by: &Recorded,
+    mx_host: &str,
+    story: &serde_json::Value,
+) -> Result<(), StoreError> {
+    writing.connection.prepare_cached(INSERT_DOWNGRADE)?.execute(named_params! {
+        ":at": writing.event_time(now)?.as_micros(),
+        ":key": random_text(),
+        ":message": met_by.message.0,
+        ":domain": met_by.domain,
+        ":recipient": met_by.address,
+        ":kind": EventKind::TlsDowngraded.as_str(),
+        ":mx_host": mx_host,
+        ":details": to_json(story)?,
     })?;
     Ok(())
 }
@@ -141,14 +167,16 @@ pub(super) fn statement(query: &EventQuery) -> (String, Vec<Value>) {
 }
 
 fn event(row: &Row<'_>, message: Arc<MessageSummary>) -> Result<Event, StoreError> {
+    let kind = word(row, "kind", EventKind::from_word)?;
     Ok(Event {
         timestamp: time(row, "at")?,
         key: get(row, "key")?,
-        kind: word(row, "kind", EventKind::from_word)?,
+        kind,
         severity: optional_word(row, "severity", Severity::from_word)?,
         reason: optional_word(row, "reason", FailureReason::from_word)?,
         recipient: parsed(row, "recipient")?,
         attempt: attempt(row)?,
+        downgrade: if kind == EventKind::TlsDowngraded { Some(from_json(row, "details")?) } else { None },
         message,
     })
 }

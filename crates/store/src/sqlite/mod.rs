@@ -6,7 +6,7 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`domain`], [`key`], [`purge`].
+//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
 
 mod domain;
 mod event;
@@ -14,14 +14,18 @@ mod filter;
 mod key;
 mod message;
 mod open;
+mod posture;
+mod posture_read;
 mod purge;
 mod queue;
 mod readers;
 mod reserve;
 mod row;
 mod schema;
+mod sts;
 #[cfg(test)]
 mod tests;
+mod tlsrpt;
 mod writer;
 
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use rusqlite::params;
 
-use super::Engine;
 use super::writer::Writing;
+use super::{Engine, posture};
 use crate::{Purge, Purged, StoreError};
 
 /// Most rows of each kind in one transaction. Whoever waits to write waits no longer than this takes.
@@ -32,6 +32,9 @@ pub(super) const OLD_MESSAGES: &str = "
     ORDER BY accepted_at LIMIT ?2";
 const DELETE_MESSAGE: &str = "DELETE FROM message WHERE id = ?1";
 
+pub(super) const OLD_HISTORIES: &str = "SELECT id FROM tls_history WHERE last_at < ?1 ORDER BY last_at LIMIT ?2";
+const DELETE_HISTORY: &str = "DELETE FROM tls_history WHERE id = ?1";
+
 impl Engine {
     pub(crate) async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
         let wire_before = purge.wire_before.as_micros();
@@ -39,7 +42,15 @@ impl Engine {
         let wires = self.all_of(WIRES_AT_ONCE, OLD_WIRES, &[DELETE_WIRE, MARK_WIRE], wire_before).await?;
         let events = self.all_of(ROWS_AT_ONCE, OLD_EVENTS, &[DELETE_EVENT], events_before).await?;
         let messages = self.all_of(WIRES_AT_ONCE, OLD_MESSAGES, &[DELETE_MESSAGE], events_before).await?;
+        self.purge_posture(events_before).await?;
         Ok(Purged { wires, events, messages })
+    }
+
+    /// Counts go with the events that they counted, histories with the deliveries that they remember.
+    async fn purge_posture(&self, before: i64) -> Result<(), StoreError> {
+        self.all_of(ROWS_AT_ONCE, OLD_HISTORIES, &[DELETE_HISTORY], before).await?;
+        while self.writer.run(0, move |writing| posture::purge_some(writing, before)).await? {}
+        Ok(())
     }
 
     /// Carries out `each` for every row that `select` finds, in transactions of at most `most` rows.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, params};
 use smtp::{Domain, EnhancedCode};
 
+use super::posture::{Recorded, Tally};
 use super::row::{get, number, parsed, resolved, time, to_json};
 use super::writer::Writing;
 use super::{Engine, event};
@@ -42,7 +43,7 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, accepted_at
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, accepted_at
     FROM message WHERE id = ?1";
 
 pub(super) const NEXT_DUE: &str =
@@ -288,17 +289,25 @@ fn given_up(what: &str) -> NewEvent {
 
 fn record_all(writing: &Writing<'_>, now: Timestamp, outcomes: &[RecipientOutcome]) -> Result<(), StoreError> {
     let mut destinations = BTreeSet::new();
+    let mut tally = Tally::default();
     for outcome in outcomes {
-        destinations.extend(record_one(writing, now, outcome)?);
+        let Some(recorded) = record_one(writing, now, outcome)? else { continue };
+        tally.add(&recorded, &outcome.events);
+        destinations.insert(recorded.destination);
     }
+    tally.write(writing, now)?;
     for destination in destinations {
         refresh(writing, &destination)?;
     }
     Ok(())
 }
 
-/// Writes one outcome and returns the destination that it belongs to.
-fn record_one(writing: &Writing<'_>, now: Timestamp, outcome: &RecipientOutcome) -> Result<Option<String>, StoreError> {
+/// Writes one outcome and returns whose it is.
+fn record_one(
+    writing: &Writing<'_>,
+    now: Timestamp,
+    outcome: &RecipientOutcome,
+) -> Result<Option<Recorded>, StoreError> {
     let connection = writing.connection;
     let id = outcome.recipient.0;
     let mut select = connection.prepare_cached(RECIPIENT)?;
@@ -329,7 +338,7 @@ fn record_one(writing: &Writing<'_>, now: Timestamp, outcome: &RecipientOutcome)
     for new in &outcome.events {
         event::insert(writing, now, message, &domain, &address, new)?;
     }
-    Ok(Some(get(row, "destination")?))
+    Ok(Some(Recorded { message, domain, destination: get(row, "destination")?, address }))
 }
 
 /// Frees what is leased, and writes the lines of all destinations anew: a destination without a line would never be

@@ -51,12 +51,15 @@ pub(super) fn optional_word<T>(
     get::<Option<String>>(row, column)?.map(|text| find(&text).ok_or_else(|| damaged(column))).transpose()
 }
 
-/// The four columns that a message's TLS policy is kept in.
+/// The seven columns that a message's TLS policy is kept in.
 pub(super) fn resolved(row: &Row<'_>) -> Result<Resolved, StoreError> {
     Ok(Resolved {
         policy: TlsPolicy::from_switches(get(row, "require_tls")?, get(row, "skip_verification")?),
         require_tls_from: word(row, "require_tls_from", source)?,
         skip_verification_from: word(row, "skip_verification_from", source)?,
+        fallback: word(row, "tls_fallback", |word| word.parse().ok())?,
+        when_left: word(row, "tls_failure", |word| word.parse().ok())?,
+        tag: word(row, "tls_tag", |word| word.parse().ok())?,
     })
 }
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// The steps, oldest first.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, TLS_CHOICES, super::posture::TABLES, super::tlsrpt::TABLES, super::sts::TABLES];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
@@ -123,6 +123,15 @@ CREATE TABLE event (
 CREATE INDEX event_domain ON event (domain);
 CREATE INDEX event_recipient ON event (domain, recipient COLLATE NOCASE);
 CREATE INDEX event_message ON event (message);
+";
+
+/// What a domain chooses beside the two switches, and what was resolved of it for each message.
+const TLS_CHOICES: &str = "
+ALTER TABLE domain ADD COLUMN tls_fallback TEXT;
+ALTER TABLE domain ADD COLUMN tls_failure TEXT;
+ALTER TABLE message ADD COLUMN tls_fallback TEXT NOT NULL DEFAULT 'plaintext';
+ALTER TABLE message ADD COLUMN tls_failure TEXT NOT NULL DEFAULT 'defer';
+ALTER TABLE message ADD COLUMN tls_tag TEXT NOT NULL DEFAULT 'none';
 ";
 
 /// The version that the database has; an error when it is newer than what this program knows.

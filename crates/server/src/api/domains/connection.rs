@@ -1,11 +1,11 @@
-//! `/v3/domains/{domain}/connection`: the two TLS settings of a domain.
+//! `/v3/domains/{domain}/connection`: the TLS settings of a domain.
 //!
 //! Sources and clients disagree on the shapes, so the answers are the union of what is read: nested and flat,
 //! underscores and hyphens.
 
 use axum::extract::{Request, State};
 use policy::tls::TlsSettings;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fields::{take_tls, unknown};
 use crate::api::App;
@@ -15,15 +15,10 @@ use crate::api::http::form::Form;
 
 /// `GET`
 pub(crate) async fn read(KnownDomain(domain): KnownDomain) -> Json {
-    let (require_tls, skip_verification) = switches(domain.tls);
-    Json(json!({
-        "connection": { "require_tls": require_tls, "skip_verification": skip_verification },
-        "require_tls": require_tls,
-        "skip_verification": skip_verification,
-    }))
+    Json(settings_json(domain.tls))
 }
 
-/// `PUT`: sets what is given and leaves the other.
+/// `PUT`: sets what is given and leaves the rest.
 pub(crate) async fn update(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
@@ -32,19 +27,23 @@ pub(crate) async fn update(
     let settings = parse(&Form::read(&app, request).await?)?;
     let domain = app.store.update_domain(&domain.name, settings).await?;
     let domain = domain.ok_or_else(|| ApiError::not_found("Domain not found"))?;
-    let (require_tls, skip_verification) = switches(domain.tls);
-    Ok(Json(json!({
-        "message": "Domain connection settings have been updated, may take 10 minutes to fully propagate",
-        "require-tls": require_tls,
-        "skip-verification": skip_verification,
-        "require_tls": require_tls,
-        "skip_verification": skip_verification,
-        "connection": { "require_tls": require_tls, "skip_verification": skip_verification },
-    })))
+    let mut answer = settings_json(domain.tls);
+    answer["message"] = "Domain connection settings have been updated, may take 10 minutes to fully propagate".into();
+    answer["require-tls"] = answer["require_tls"].clone();
+    answer["skip-verification"] = answer["skip_verification"].clone();
+    Ok(Json(answer))
 }
 
-fn switches(tls: TlsSettings) -> (bool, bool) {
-    (tls.require_tls.unwrap_or(false), tls.skip_verification.unwrap_or(false))
+fn settings_json(tls: TlsSettings) -> Value {
+    let settings = json!({
+        "require_tls": tls.require_tls.unwrap_or(false),
+        "skip_verification": tls.skip_verification.unwrap_or(false),
+        "tls_fallback": tls.fallback.unwrap_or_default().as_str(),
+        "tls_failure": tls.when_left.unwrap_or_default().as_str(),
+    });
+    let mut answer = settings.clone();
+    answer["connection"] = settings;
+    answer
 }
 
 fn parse(form: &Form) -> Result<TlsSettings, ApiError> {

@@ -1,5 +1,7 @@
 //! From the fields of a form to the settings of a domain.
 
+use std::str::FromStr;
+
 use policy::tls::TlsSettings;
 use smtp::Domain;
 
@@ -72,14 +74,21 @@ impl DomainFields {
     }
 }
 
-/// Takes the field if it is one of the two TLS settings, and says whether it was.
+/// Takes the field if it is one of the TLS settings, and says whether it was. `tls_fallback` and `tls_failure` are ours;
+/// Mailgun has no such choice.
 pub(super) fn take_tls(tls: &mut TlsSettings, name: &str, value: &str) -> Result<bool, ApiError> {
     match name {
+        "tls_fallback" => once(&mut tls.fallback, choice(name, value)?, name)?,
+        "tls_failure" => once(&mut tls.when_left, choice(name, value)?, name)?,
         "require_tls" | "require-tls" => once(&mut tls.require_tls, yes_no(value, name)?, name)?,
         "skip_verification" | "skip-verification" => once(&mut tls.skip_verification, yes_no(value, name)?, name)?,
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn choice<T: FromStr<Err = String>>(name: &str, value: &str) -> Result<T, ApiError> {
+    value.parse().map_err(|error: String| ApiError::bad_request(format!("'{name}': {}", excerpt(&error))))
 }
 
 /// The refusal of a field that nobody knows.
@@ -130,7 +139,7 @@ mod tests {
             ("smtp_password", ""),
             ("use_automatic_sender_security", "no"),
         ];
-        let tls = TlsSettings { require_tls: Some(true), skip_verification: None };
+        let tls = TlsSettings { require_tls: Some(true), ..TlsSettings::default() };
         assert_eq!(parse(&fields), Ok(DomainFields { name: Some("example.com".parse().unwrap()), tls }));
         assert_eq!(parse(&[]), Ok(DomainFields::default()));
     }

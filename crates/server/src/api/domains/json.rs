@@ -18,6 +18,8 @@ pub(super) fn domain(domain: &SendingDomain) -> Value {
         "is_disabled": false,
         "require_tls": domain.tls.require_tls.unwrap_or(false),
         "skip_verification": domain.tls.skip_verification.unwrap_or(false),
+        "tls_fallback": domain.tls.fallback.unwrap_or_default().as_str(),
+        "tls_failure": domain.tls.when_left.unwrap_or_default().as_str(),
         "smtp_login": format!("postmaster@{}", domain.name),
         "spam_action": SPAM_ACTION,
         "web_prefix": WEB_PREFIX,

@@ -25,7 +25,7 @@ enum Match {
     Size,
 }
 
-/// Event types of Mailgun's; those that we never write match nothing.
+/// Event types of Mailgun's, and ours; those that we never write match nothing.
 const EVENTS: &[&str] = &[
     "accepted",
     "delivered",
@@ -40,6 +40,8 @@ const EVENTS: &[&str] = &[
     "list_member_uploaded",
     "list_member_upload_error",
     "list_uploaded",
+    // Ours.
+    "tls-downgraded",
 ];
 
 fn comparison(parameter: &str) -> Option<Match> {

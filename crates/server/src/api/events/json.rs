@@ -1,4 +1,5 @@
-//! An event as Mailgun's clients read it, and what we say beyond: `tls-settings`, `delivery-status.tls-details`.
+//! An event as Mailgun's clients read it, and what we say beyond: `tls-settings`, `delivery-status.tls-details`,
+//! `tls-downgrade`.
 
 use serde_json::{Map, Value, json};
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, MessageSummary, Severity};
@@ -40,6 +41,9 @@ pub(super) fn event(event: &Event) -> Value {
     if let Some(attempt) = &event.attempt {
         put("delivery-status", delivery_status(attempt));
     }
+    if let Some(story) = &event.downgrade {
+        put("tls-downgrade", story.clone());
+    }
     Value::Object(object)
 }
 
@@ -63,7 +67,7 @@ fn weight(event: &Event) -> usize {
         EventKind::Accepted => {
             message.recipients.iter().map(|to| to.local_part().len() + to.domain().as_str().len() + 4).sum()
         }
-        EventKind::Delivered | EventKind::Failed => 0,
+        EventKind::Delivered | EventKind::Failed | EventKind::TlsDowngraded => 0,
     };
     let texts = message.header_to.len() + message.header_from.len() + message.subject.len();
     OTHER_OCTETS + texts + recipients + files.sum::<usize>()
@@ -72,7 +76,7 @@ fn weight(event: &Event) -> usize {
 fn log_level(event: &Event) -> &'static str {
     match (event.kind, event.severity) {
         (EventKind::Accepted | EventKind::Delivered, _) => "info",
-        (EventKind::Failed, Some(Severity::Temporary)) => "warn",
+        (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded, _) => "warn",
         (EventKind::Failed, _) => "error",
     }
 }
@@ -129,6 +133,9 @@ fn tls_settings(message: &MessageSummary) -> Value {
         "require-tls-from": tls.require_tls_from,
         "skip-verification": tls.policy.skip_verification(),
         "skip-verification-from": tls.skip_verification_from,
+        "tls-fallback": tls.fallback,
+        "tls-failure": tls.when_left,
+        "tls-tag": tls.tag,
     })
 }
 

@@ -1,8 +1,9 @@
 //! Options among the headers of a message that an application composed: `X-Mailgun-Require-TLS: yes`.
 
+use super::options::TLS_REQUIRED;
 use crate::api::http::error::ApiError;
 
-/// Calls `take` with name and value of each `X-Mailgun-*` field in the header section, unfolded (RFC 5322 §2.2.3).
+/// Calls `take` with name and value of each `X-Mailgun-*` field, and of `TLS-Required` (RFC 8689 §5), in the header section, unfolded (RFC 5322 §2.2.3).
 ///
 /// What is no field ends the section: whether that is a fault is for the reader of the whole message to say.
 pub(crate) fn for_each_option(
@@ -18,7 +19,8 @@ pub(crate) fn for_each_option(
         finish(option.take(), &mut take)?;
         let Some(colon) = line.iter().position(|b| *b == b':') else { break };
         let name = String::from_utf8_lossy(&line[..colon]).trim_end().to_owned();
-        if name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("x-mailgun-")) {
+        let is_option = name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("x-mailgun-"));
+        if is_option || name.eq_ignore_ascii_case(TLS_REQUIRED) {
             option = Some((name, line[colon + 1..].to_vec()));
         }
     }

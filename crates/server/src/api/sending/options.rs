@@ -1,6 +1,6 @@
 //! What a request says beside the message: `o:`, `h:`, `v:` and `t:` fields, and `X-Mailgun-*` headers that mean the same.
 
-use policy::tls::TlsSettings;
+use policy::tls::{TlsSettings, TlsTag};
 use serde_json::{Map, Value};
 
 use crate::api::http::error::ApiError;
@@ -21,11 +21,16 @@ pub(crate) struct Options {
     pub(crate) test_mode: Option<bool>,
     /// From `o:deliverytime`, in microseconds; a time that has passed is `None`.
     pub(crate) deliver_at: Option<i64>,
-    /// From `o:require-tls` and `o:skip-verification`.
+    /// From `o:require-tls`, `o:skip-verification`, and the two of RFC 8689.
     pub(crate) tls: TlsSettings,
+    requiretls: Option<bool>,
+    tls_not_required: bool,
     delivery_time: Option<String>,
     octets: usize,
 }
+
+/// The header by which a message passes over what its recipients' domains demand (RFC 8689 §5).
+pub(super) const TLS_REQUIRED: &str = "TLS-Required";
 
 /// Options of Mailgun that are not there yet. Ignoring one would send something else than what was asked for.
 const NOT_YET: [&str; 9] = [
@@ -44,8 +49,9 @@ const NOT_YET: [&str; 9] = [
 const ONLY_NO: [&str; 5] = ["tracking", "tracking-clicks", "tracking-opens", "tracking-pixel-location-top", "dkim"];
 
 /// Headers that are options, and the options that they are.
-const HEADER_OPTIONS: [(&str, &str); 13] = [
+const HEADER_OPTIONS: [(&str, &str); 14] = [
     ("x-mailgun-require-tls", "require-tls"),
+    ("x-mailgun-tls-end-to-end", "tls-end-to-end"),
     ("x-mailgun-skip-verification", "skip-verification"),
     ("x-mailgun-tag", "tag"),
     ("x-mailgun-drop-message", "testmode"),
@@ -93,6 +99,11 @@ impl Options {
 
     /// Takes a header of a whole message if it is an option.
     pub(crate) fn take_own_header(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        if name.eq_ignore_ascii_case(TLS_REQUIRED) {
+            // In a message that is passed on an odd value is somebody else's; it lifts nothing.
+            self.tls_not_required |= value.trim().eq_ignore_ascii_case("no");
+            return Ok(());
+        }
         self.count(name.len() + value.len())?;
         self.take_header(name, value).map(|_| ())
     }
@@ -105,6 +116,16 @@ impl Options {
         }
         let text = "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total";
         Err(ApiError::bad_request(text))
+    }
+
+    /// `TLS-Required: No` (RFC 8689 §5), the only value that there is.
+    fn tls_required(&mut self, value: &str, given: &str) -> Result<(), ApiError> {
+        if !value.trim().eq_ignore_ascii_case("no") {
+            let text = format!("'{}' can only be 'no' (RFC 8689); to demand TLS write o:require-tls", excerpt(given));
+            return Err(ApiError::bad_request(text));
+        }
+        self.tls_not_required = true;
+        Ok(())
     }
 
     /// Takes a header if it is an option, and says whether it was one.
@@ -122,8 +143,14 @@ impl Options {
         Err(not_supported(name))
     }
 
-    /// Settles what depends on the time of the request. No option may come after it.
+    /// Settles what depends on other options and on the time of the request. No option may come after it.
     pub(crate) fn settle(&mut self, now: i64) -> Result<(), ApiError> {
+        // REQUIRETLS beats the header: who asks for both has said more with the first (RFC 8689 §4.1).
+        self.tls.tag = match (self.requiretls, self.tls_not_required) {
+            (Some(true), _) => Some(TlsTag::Requiretls),
+            (_, true) => Some(TlsTag::NotRequired),
+            (_, false) => None,
+        };
         let Some(text) = &self.delivery_time else { return Ok(()) };
         let not_a_date = || ApiError::bad_request(format!("{text} is not an RFC-2822 compliant date"));
         let at = time::parse(text).ok_or_else(not_a_date)?;
@@ -140,6 +167,14 @@ impl Options {
         match plain_name(name).as_str() {
             "require-tls" => once(&mut self.tls.require_tls, yes_no(value, given)?, given),
             "skip-verification" => once(&mut self.tls.skip_verification, yes_no(value, given)?, given),
+            "tls-end-to-end" => once(&mut self.requiretls, yes_no(value, given)?, given),
+            "tls-required" => {
+                self.tls_required(value, given)?;
+                if !self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(TLS_REQUIRED)) {
+                    self.headers.push((TLS_REQUIRED.to_owned(), "No".to_owned()));
+                }
+                Ok(())
+            }
             "testmode" => once(&mut self.test_mode, yes_no(value, given)?, given),
             "deliverytime" => once(&mut self.delivery_time, excerpt(value.trim()), given),
             "tag" => self.tag(value, given),
@@ -160,7 +195,9 @@ impl Options {
             return Err(ApiError::bad_request(format!("Header name must be pure ASCII: {}", excerpt(name))));
         }
         if !self.take_header(name.trim(), value)? {
-            if asks_for_tls(name) {
+            if name.trim().eq_ignore_ascii_case(TLS_REQUIRED) {
+                return self.set("tls-required", value, given);
+            } else if asks_for_tls(name) {
                 let text =
                     format!("'{}' would have no effect; write o:require-tls or o:skip-verification", excerpt(given));
                 return Err(ApiError::bad_request(text));

@@ -253,7 +253,10 @@ fn headers_that_are_options_mean_the_same() {
         .concat(),
     );
     let options = request.unwrap().options;
-    assert_eq!(options.tls, TlsSettings { require_tls: Some(true), skip_verification: Some(false) });
+    assert_eq!(
+        options.tls,
+        TlsSettings { require_tls: Some(true), skip_verification: Some(false), ..TlsSettings::default() }
+    );
     assert_eq!(options.test_mode, Some(true));
     assert_eq!(options.tags, ["one"]);
     assert_eq!(serde_json::Value::from(options.variables), json!({ "a": "1", "b": "2" }));
@@ -349,5 +352,25 @@ fn bad_whole_messages_are_refused_by_name() {
         ),
     ] {
         assert_eq!(mime(&fields).unwrap_err().message(), expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn what_rfc_8689_knows_is_asked_for_by_option_or_header() {
+    use policy::tls::TlsTag;
+    let tag = |fields: &[(&str, &str)]| send(&[&GOOD[..], fields].concat()).unwrap().options.tls.tag;
+    for (fields, expected) in [
+        (&[("o:tls-end-to-end", "yes")][..], Some(TlsTag::Requiretls)),
+        (&[("o:tls-end-to-end", "no")], None),
+        (&[("h:X-Mailgun-TLS-End-To-End", "yes")], Some(TlsTag::Requiretls)),
+        (&[("o:tls-required", "No")], Some(TlsTag::NotRequired)),
+        (&[("h:TLS-Required", "no")], Some(TlsTag::NotRequired)),
+        // REQUIRETLS beats the header.
+        (&[("h:tls-required", "No"), ("o:tls-end-to-end", "true")], Some(TlsTag::Requiretls)),
+    ] {
+        assert_eq!(tag(fields), expected, "{fields:?}");
+    }
+    for field in ["o:tls-required", "h:TLS-Required"] {
+        assert!(send(&[&GOOD[..], &[(field, "yes")]].concat()).is_err(), "{field}");
     }
 }

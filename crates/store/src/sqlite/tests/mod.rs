@@ -6,10 +6,13 @@ mod door;
 mod events;
 mod filters;
 mod plans;
+mod posture;
 mod purge;
 mod queue;
 mod scale;
 mod settings;
+mod sts;
+mod tlsrpt;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

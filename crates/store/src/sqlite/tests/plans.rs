@@ -5,7 +5,7 @@ use super::super::{event, purge, queue};
 use super::*;
 use crate::{Cursor, Field};
 
-async fn plan(store: &Store, sql: String) -> String {
+pub(super) async fn plan(store: &Store, sql: String) -> String {
     store
         .engine()
         .readers

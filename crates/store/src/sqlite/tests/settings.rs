@@ -26,7 +26,7 @@ async fn a_domain_is_made_read_changed_and_deleted() {
     for (require_tls, skip_verification, then) in
         [(yes, None, (yes, None)), (None, no, (yes, no)), (no, yes, (no, yes)), (None, None, (no, yes))]
     {
-        let patch = TlsSettings { require_tls, skip_verification };
+        let patch = TlsSettings { require_tls, skip_verification, ..TlsSettings::default() };
         let tls = store.update_domain(&name, patch).await.unwrap().unwrap().tls;
         assert_eq!((tls.require_tls, tls.skip_verification), then);
         assert_eq!(store.domain(&name).await.unwrap().unwrap().tls, tls);
