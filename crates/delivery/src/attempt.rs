@@ -133,6 +133,7 @@ impl<'a> Attempt<'a> {
     /// Every host, every address of it, until nobody waits any more or the limits are reached.
     async fn walk(&mut self, hosts: Hosts) {
         let Hosts { names, next_hop } = hosts;
+        self.mx_is_signed = next_hop == NextHop::Mx(Security::Secure);
         for host in &names {
             if self.is_over() {
                 break;
@@ -149,7 +150,6 @@ impl<'a> Attempt<'a> {
             if self.must_skip(host, &dane) {
                 continue;
             }
-            self.mx_is_signed = next_hop == NextHop::Mx(Security::Secure);
             let dane = Arc::new(dane);
             for address in addresses {
                 if self.is_over() {

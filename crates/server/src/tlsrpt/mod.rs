@@ -146,7 +146,7 @@ impl Reporter {
         }
         let sending = settings.map(|settings| {
             let dns = Dns::new(config.resolver);
-            let uploader = Uploader::new(Dns::new(config.resolver), config.deliver_to_private.clone());
+            let uploader = Uploader::new(dns.clone(), config.deliver_to_private.clone());
             Sending { settings, dns, uploader, wake }
         });
         let offset = OFFSET.mul_f64(rand::random());

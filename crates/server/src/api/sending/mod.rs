@@ -30,16 +30,16 @@ const VARIABLES_HEADER: &str = "X-Mailgun-Variables";
 /// Forms above this size are worked on by a thread where they keep nobody waiting.
 const INLINE_OCTETS: usize = 128 * 1024;
 
+/// From a form to the bytes of its message.
+type Work = fn(&Form, &Domain) -> Result<Ready, ApiError>;
+
 /// A message given in parts.
 pub(crate) async fn messages(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    let origin = Origin::of(&request);
-    let form = Form::read(&app, request).await?;
-    let ready = prepare(form, domain.name.clone(), compose).await?;
-    keep(&app, domain, origin, ready).await
+    send(&app, domain, request, compose).await
 }
 
 /// A message given whole.
@@ -48,10 +48,14 @@ pub(crate) async fn messages_mime(
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
+    send(&app, domain, request, accept_whole).await
+}
+
+async fn send(app: &App, domain: SendingDomain, request: Request, work: Work) -> Result<Json, ApiError> {
     let origin = Origin::of(&request);
-    let form = Form::read(&app, request).await?;
-    let ready = prepare(form, domain.name.clone(), accept_whole).await?;
-    keep(&app, domain, origin, ready).await
+    let form = Form::read(app, request).await?;
+    let ready = prepare(form, domain.name.clone(), work).await?;
+    keep(app, domain, origin, ready).await
 }
 
 /// A message in its final bytes, with all that decides its fate.
@@ -72,11 +76,7 @@ impl Ready {
 }
 
 /// Runs `work` on the form, here or, when that would take long, on a thread of its own.
-async fn prepare(
-    form: Form,
-    domain: Domain,
-    work: fn(&Form, &Domain) -> Result<Ready, ApiError>,
-) -> Result<Ready, ApiError> {
+async fn prepare(form: Form, domain: Domain, work: Work) -> Result<Ready, ApiError> {
     if form.fields.iter().map(|field| field.content.len()).sum::<usize>() <= INLINE_OCTETS {
         return work(&form, &domain);
     }
