@@ -17,3 +17,4 @@ pub mod retry;
 pub mod route;
 pub mod tls;
 pub mod tlsrpt;
+pub mod webhook;

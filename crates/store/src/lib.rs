@@ -25,6 +25,7 @@ mod sqlite;
 mod store;
 mod time;
 pub mod tlsrpt;
+pub mod webhook;
 
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;

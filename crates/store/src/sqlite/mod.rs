@@ -6,7 +6,7 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
+//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`webhook`].
 
 mod domain;
 mod event;
@@ -26,9 +26,12 @@ mod sts;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod webhook;
 mod writer;
 
 use std::time::Duration;
+
+pub(crate) use message::random_text;
 
 use crate::{Location, Role, Stats, StoreError};
 
