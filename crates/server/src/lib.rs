@@ -1,4 +1,4 @@
-//! Waxwing, the program: configuration, command line, HTTP API, queue.
+//! Waxwing, the program: configuration, command line, HTTP API, queue, webhooks.
 
 #![forbid(unsafe_code)]
 
@@ -10,3 +10,4 @@ pub mod demo;
 pub mod queue;
 pub mod serve;
 pub mod tlsrpt;
+pub mod webhooks;

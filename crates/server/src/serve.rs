@@ -22,6 +22,7 @@ use crate::api::{self, App};
 use crate::config::{Config, Secret};
 use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
+use crate::webhooks::{self, Webhooks};
 
 pub use keys::{generate as generate_key, record as key_record};
 
@@ -79,6 +80,7 @@ impl Server {
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
+        let web = webhooks::web_of(&config)?;
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
 
@@ -97,12 +99,15 @@ impl Server {
             tally.clone(),
         );
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let router = api::router(App::new(store.clone(), accepted, config.public_url.clone()));
+        let app = App::new(store.clone(), accepted, config.public_url.clone()).with_webhook_client(web.clone());
+        let router = api::router(app);
+        let webhooks = Webhooks::new(store.clone(), web, webhooks::Options { grace, ..webhooks::Options::default() });
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
         tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
         tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
+        tasks.spawn(named("webhooks", webhooks.run(stopped.clone())));
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }

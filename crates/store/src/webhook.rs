@@ -182,7 +182,7 @@ pub struct Found {
 }
 
 /// An event that was set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetAside {
     /// The event.
     pub event: Timestamp,
@@ -238,11 +238,7 @@ impl Store {
     }
 
     /// What the events behind one place and up to another are about.
-    pub async fn webhook_news(
-        &self,
-        after: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<(Domain, Subject)>, StoreError> {
+    pub async fn webhook_news(&self, after: Timestamp, to: Timestamp) -> Result<Vec<(Domain, Subject)>, StoreError> {
         self.engine().webhook_news(after, to).await
     }
 

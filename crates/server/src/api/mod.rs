@@ -11,6 +11,7 @@ mod schema;
 mod sending;
 mod tls;
 mod tls_reports;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
+use delivery::web::Web;
 use store::Store;
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
@@ -26,6 +28,7 @@ use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
+pub(crate) use self::webhooks::{new_signing_key, payload as notification, words as webhook_words};
 
 /// What the API works with.
 #[derive(Debug, Clone)]
@@ -37,13 +40,26 @@ pub struct App {
     memory: Arc<Semaphore>,
     /// What strangers may upload.
     uploads: Arc<tls_reports::Gate>,
+    webhook_tester: webhooks::Tester,
 }
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
     /// links are made of what the client called us.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
-        App { store, wake, public_url, memory: Arc::new(Semaphore::new(MEMORY_UNITS)), uploads: Arc::default() }
+        App {
+            store,
+            wake,
+            public_url,
+            memory: Arc::new(Semaphore::new(MEMORY_UNITS)),
+            uploads: Arc::default(),
+            webhook_tester: webhooks::Tester::new(None),
+        }
+    }
+
+    /// With a client that reaches webhooks, for tests of them.
+    pub fn with_webhook_client(self, web: Web) -> App {
+        App { webhook_tester: webhooks::Tester::new(Some(web)), ..self }
     }
 }
 
@@ -55,6 +71,7 @@ fn operations() -> Vec<Operation> {
         ("domains", domains::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),
+        ("webhooks", webhooks::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),
     ];

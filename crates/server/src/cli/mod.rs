@@ -4,6 +4,7 @@ mod domain;
 mod key;
 mod report;
 mod serve;
+mod webhook;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -50,6 +51,9 @@ enum Command {
     /// Reports about TLS that others sent us (RFC 8460). Works while the server runs.
     #[command(subcommand)]
     Report(report::ReportCommand),
+    /// Webhooks: who is told of events, and the key that signs. Works while the server runs.
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Look at a recipient domain and say what each of the four TLS settings would do there.
     Check {
         /// Whose mail hosts are asked. They are told EHLO, STARTTLS and QUIT, and nothing else.
@@ -124,6 +128,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Domain(command) => on_store(&load()?, async |store| domain::run(store, command).await),
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
         Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
+        Command::Webhook(command) => on_store(&load()?, async |store| webhook::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),
         Command::Demo { json } => print(runtime()?.block_on(demo::run(json)).map_err(Failure::of)?),
     }

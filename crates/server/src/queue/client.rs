@@ -27,8 +27,16 @@ pub enum ClientError {
 /// When they cannot.
 pub fn check_client(config: &Config) -> Result<(), ClientError> {
     dnssec_of(config)?;
-    TlsEngine::new(roots_of(config)?)?;
+    tls_engine(config)?;
     Ok(())
+}
+
+/// TLS as a configuration wants it, for whoever connects to something else than mail hosts.
+///
+/// # Errors
+/// When the trusted roots cannot be used.
+pub fn tls_engine(config: &Config) -> Result<TlsEngine, ClientError> {
+    Ok(TlsEngine::new(roots_of(config)?)?)
 }
 
 fn roots_of(config: &Config) -> Result<Roots, TlsSetupError> {
@@ -63,7 +71,7 @@ pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Clie
         },
     };
     let dns = Dns::secured(config.resolver, dnssec_of(config)?);
-    let tls = TlsEngine::new(roots_of(config)?)?.with_session_lifetime(config.tls_session_lifetime);
+    let tls = tls_engine(config)?.with_session_lifetime(config.tls_session_lifetime);
     let mta_sts = (config.mta_sts == config::Switch::On).then(|| {
         let options = StsOptions {
             https_port: config.mta_sts_port,

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use self::prepare::{Prepare, Unprepared};
 use crate::tlsrpt::Tally;
 
-pub use client::{ClientError, check_client, client_of};
+pub use client::{ClientError, check_client, client_of, tls_engine};
 pub use sts_cache::StoredPolicies;
 
 /// How long a claim holds. Longer than any attempt, so that nobody else takes up what is still being tried.

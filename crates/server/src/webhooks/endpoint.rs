@@ -46,7 +46,11 @@ struct Task {
 
 /// What came of telling it.
 enum Heard {
-    Answer { answer: Answer, words: String, took: Duration },
+    Answer {
+        answer: Answer,
+        words: String,
+        took: Duration,
+    },
     /// The event is no longer kept.
     Gone,
     /// It could not be read.
@@ -70,6 +74,8 @@ pub(super) struct Endpoint {
     aside: u64,
     /// Those that are due soonest.
     due: VecDeque<SetAside>,
+    /// They are not what the store has.
+    must_read: bool,
     /// Those that are under way.
     again: HashSet<Timestamp>,
     /// The last answer was a failure, or slow.
@@ -92,6 +98,7 @@ impl Endpoint {
             under_way: BTreeSet::new(),
             aside: 0,
             due: VecDeque::new(),
+            must_read: true,
             again: HashSet::new(),
             troubled: false,
             turn: false,
@@ -106,19 +113,8 @@ impl Endpoint {
     /// Tells until `stop` turns true. A fault in what it does ends it; then another one begins where it was.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
-        let mut fresh = true;
         loop {
-            let stepped = match fresh {
-                true => self.read_set_aside().await,
-                false => Ok(()),
-            };
-            let stepped = match stepped {
-                Ok(()) => {
-                    fresh = false;
-                    self.step(&mut tasks).await
-                }
-                Err(error) => Err(error),
-            };
+            let stepped = self.step(&mut tasks).await;
             if let Err(error) = &stepped {
                 tracing::warn!(webhook = %self.webhook.id, %error, "cannot be told for now");
             }
@@ -133,12 +129,13 @@ impl Endpoint {
                 () = sleep(rest) => {}
             }
         }
+        let grace = self.shared.options.grace;
         let finish = async {
             while let Some(Ok((task, heard))) = tasks.join_next().await {
                 self.hear(task, heard);
             }
         };
-        let _ = timeout(self.shared.options.grace, finish).await;
+        let _ = timeout(grace, finish).await;
         if let Err(error) = self.write().await {
             tracing::warn!(webhook = %self.webhook.id, %error, "is told some of it again");
         }
@@ -147,6 +144,9 @@ impl Endpoint {
     async fn step(&mut self, tasks: &mut JoinSet<(Task, Heard)>) -> Result<(), StoreError> {
         if self.must_write() {
             self.write().await?;
+        }
+        if self.must_read {
+            self.read_set_aside().await?;
         }
         if self.searched_at.elapsed() > SEARCH_EVERY {
             self.more = true;
@@ -172,7 +172,8 @@ impl Endpoint {
 
     fn next_again(&mut self) -> Option<Task> {
         let now = (self.shared.options.clock)();
-        let SetAside { event, attempts, .. } = self.due.pop_front_if(|soonest| soonest.due_at <= now)?;
+        let SetAside { event, attempts, .. } = *self.due.front().filter(|soonest| soonest.due_at <= now)?;
+        self.due.pop_front();
         self.again.insert(event);
         Some(Task { event, attempts, was_set_aside: true })
     }
@@ -182,8 +183,7 @@ impl Endpoint {
             return Ok(None);
         }
         while self.found.is_empty() && self.more {
-            let found =
-                self.shared.store.find_for_webhook(&self.webhook, self.searched_to, SEARCHED_AT_ONCE).await?;
+            let found = self.shared.store.find_for_webhook(&self.webhook, self.searched_to, SEARCHED_AT_ONCE).await?;
             self.searched_at = Instant::now();
             if found.searched_to > self.searched_to {
                 self.unwritten_since.get_or_insert(self.searched_at);
@@ -283,7 +283,8 @@ impl Endpoint {
         self.shared.store.told(self.webhook.id, told).await?;
         self.unwritten = Told::default();
         self.unwritten_since = None;
-        if changes_set_aside { self.read_set_aside().await } else { Ok(()) }
+        self.must_read |= changes_set_aside;
+        Ok(())
     }
 
     async fn read_set_aside(&mut self) -> Result<(), StoreError> {
@@ -291,6 +292,7 @@ impl Endpoint {
         let (count, soonest) = self.shared.store.set_aside(self.webhook.id, limit).await?;
         self.aside = count;
         self.due = soonest.into_iter().filter(|one| !self.again.contains(&one.event)).collect();
+        self.must_read = false;
         Ok(())
     }
 
@@ -303,7 +305,7 @@ impl Endpoint {
 }
 
 /// The place of a webhook's URL, in the one form that leaves nothing to be read in two ways (URL Standard).
-pub(super) fn place(url: &str) -> Result<Place, WebError> {
+pub(crate) fn place(url: &str) -> Result<Place, WebError> {
     let url = url::Url::parse(url).map_err(|error| WebError { words: error.to_string(), permanent: true })?;
     Place::of(url.as_str())
 }

@@ -26,6 +26,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use self::endpoint::Endpoint;
+pub(crate) use self::endpoint::place;
 use crate::api::new_signing_key;
 use crate::config::Config;
 use crate::queue::{ClientError, tls_engine};
@@ -98,12 +99,18 @@ pub struct Webhooks {
     running: HashMap<WebhookId, Running>,
 }
 
-/// An endpoint at work.
+/// An endpoint at work. One that is dropped ends as if it had been killed.
 struct Running {
     webhook: Webhook,
     wake: Arc<Notify>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Webhooks {
@@ -140,15 +147,15 @@ impl Webhooks {
         for running in self.running.values() {
             running.stop.send_replace(true);
         }
-        for (_, running) in self.running.drain() {
-            // What became of it is told by itself; a fault in one must not keep the others from stopping.
-            let _ = running.task.await;
+        for running in self.running.values_mut() {
+            // A fault in one must not keep the others from stopping.
+            let _ = (&mut running.task).await;
         }
     }
 
     /// Looks for changes and events, and wakes those whom they concern.
     async fn look(&mut self) -> Result<(), StoreError> {
-        let store = &self.shared.store;
+        let store = self.shared.store.clone();
         let pulse = store.webhook_pulse().await?;
         if self.changes != Some(pulse.changes) {
             let webhooks = store.webhooks(WebhooksOf::Everybody).await?;
@@ -206,6 +213,7 @@ fn start(shared: &Arc<Shared>, webhook: &Webhook) -> Option<Running> {
     let wake = Arc::new(Notify::new());
     let (stop, stopped) = watch::channel(false);
     let endpoint = Endpoint::new(shared.clone(), webhook.clone(), wake.clone());
-    let endpoint = endpoint.inspect_err(|error| tracing::error!(webhook = %webhook.id, %error, "cannot be told")).ok()?;
+    let endpoint =
+        endpoint.inspect_err(|error| tracing::error!(webhook = %webhook.id, %error, "cannot be told")).ok()?;
     Some(Running { webhook: webhook.clone(), wake, stop, task: tokio::spawn(endpoint.run(stopped)) })
 }

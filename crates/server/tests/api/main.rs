@@ -7,3 +7,4 @@ mod sending;
 mod support;
 mod tls;
 mod tls_reports;
+mod webhooks;

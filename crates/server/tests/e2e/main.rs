@@ -8,4 +8,5 @@ mod journey;
 mod posture;
 mod reuse;
 mod table;
+mod webhooks;
 mod world;

@@ -131,9 +131,8 @@ impl Engine {
     }
 
     pub(crate) async fn webhook_pulse(&self) -> Result<WebhookPulse, StoreError> {
-        let pulse = |row: &Row<'_>| {
-            Ok(WebhookPulse { changes: row.get(0)?, last_event: Timestamp::from_micros(row.get(1)?) })
-        };
+        let pulse =
+            |row: &Row<'_>| Ok(WebhookPulse { changes: row.get(0)?, last_event: Timestamp::from_micros(row.get(1)?) });
         self.readers.run(move |connection| Ok(connection.prepare_cached(PULSE)?.query_row([], pulse)?)).await
     }
 
@@ -144,9 +143,7 @@ impl Engine {
     ) -> Result<Vec<(Domain, Subject)>, StoreError> {
         let range = [after, to].map(Timestamp::as_micros);
         let news = |row: &Row<'_>| Ok(subject(row)?.map(|subject| Ok((parsed(row, "domain")?, subject))));
-        self.readers
-            .run(move |connection| every(connection, NEWS, range, news)?.into_iter().flatten().collect())
-            .await
+        self.readers.run(move |connection| every(connection, NEWS, range, news)?.into_iter().flatten().collect()).await
     }
 
     pub(crate) async fn find_for_webhook(
@@ -186,8 +183,7 @@ impl Engine {
         };
         self.readers
             .run(move |connection| {
-                let count: i64 =
-                    connection.prepare_cached(COUNT_SET_ASIDE)?.query_row([id.0], |row| row.get(0))?;
+                let count: i64 = connection.prepare_cached(COUNT_SET_ASIDE)?.query_row([id.0], |row| row.get(0))?;
                 let soonest = every(connection, SOONEST, params![id.0, number(limit as u64)], set_aside)?;
                 Ok((count.unsigned_abs(), soonest))
             })
@@ -218,7 +214,9 @@ impl Engine {
     }
 
     pub(crate) async fn set_signing_key(&self, key: String) -> Result<(), StoreError> {
-        self.writer.run(0, move |writing| Ok(writing.connection.prepare_cached(SET_KEY)?.execute([&key]).map(|_| ())?)).await
+        self.writer
+            .run(0, move |writing| Ok(writing.connection.prepare_cached(SET_KEY)?.execute([&key]).map(|_| ())?))
+            .await
     }
 }
 
@@ -258,8 +256,7 @@ fn write(
 
 fn write_told(writing: &Writing<'_>, id: WebhookId, told: &Told) -> Result<(), StoreError> {
     let json = |answer: &Option<LastAnswer>| answer.as_ref().map(to_json).transpose();
-    let values =
-        params![id.0, told.to.map(Timestamp::as_micros), json(&told.last)?, json(&told.last_failure)?];
+    let values = params![id.0, told.to.map(Timestamp::as_micros), json(&told.last)?, json(&told.last_failure)?];
     if writing.connection.prepare_cached(TOLD)?.execute(values)? == 0 {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use store::{AttachmentSummary, AttemptRecord, Event, EventKind, MessageSummary, 
 use crate::api::http::time::to_epoch;
 
 /// The event object.
-pub(super) fn event(event: &Event) -> Value {
+pub(in crate::api) fn event(event: &Event) -> Value {
     let message = &*event.message;
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| {

@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn the_signature_is_what_openssl_computes() {
         // printf 1529006854a8ce0edb2dd8301dee6c2405235584e45aa91d1e9f979f3de0 | openssl dgst -sha256 -hmac 0123456789abcdef
-        let signature = signature("0123456789abcdef", "1529006854", "a8ce0edb2dd8301dee6c2405235584e45aa91d1e9f979f3de0");
+        let signature =
+            signature("0123456789abcdef", "1529006854", "a8ce0edb2dd8301dee6c2405235584e45aa91d1e9f979f3de0");
         assert_eq!(signature, "cea1e27a8e74b08860e608838a0c7f83d5e683d974630175698823e4215fb0d8");
     }
 

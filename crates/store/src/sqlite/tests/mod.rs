@@ -13,6 +13,7 @@ mod scale;
 mod settings;
 mod sts;
 mod tlsrpt;
+mod webhook;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
