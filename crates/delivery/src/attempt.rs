@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 
 use crate::client::{Client, Credentials, Route, RouteHost, Target};
 use crate::connect::{NotOpened, open};
-use crate::hosts::{Hosts, NoHosts, Place};
+use crate::hosts::{Hosts, NoHosts, Place, is_authentic};
 use crate::mta_sts::{Found, STS_MX_MISMATCH};
 use crate::pool::Reused;
 use crate::report::{
@@ -56,7 +56,7 @@ impl Client {
         if let Ok((hosts, published)) = timeout_at(attempt.deadline, asked).await {
             attempt.published = published;
             match (hosts, &attempt.published) {
-                (Err(NoHosts { problem, permanent }), _) => attempt.settle_all(&problem, permanent),
+                (Err(NoHosts { problem, permanent, .. }), _) => attempt.settle_all(&problem, permanent),
                 (Ok(_), Found::Unknown { detail }) => attempt.settle_all(&policy_unknown(detail), false),
                 (Ok(hosts), _) => attempt.walk(hosts).await,
             }
@@ -100,6 +100,8 @@ struct Attempt<'a> {
     mx_is_signed: bool,
     /// Another policy than the one that was obeyed is there, or may be: nobody fails for good now.
     waits_for_policy: bool,
+    /// What DANE means for the first host: whether it is off stands in the report also where no connection was made.
+    dane: Option<Arc<Dane>>,
     deadline: tokio::time::Instant,
     slots: Vec<Slot>,
     steps: Vec<Step>,
@@ -120,6 +122,7 @@ impl<'a> Attempt<'a> {
             published: Found::NoPolicy,
             mx_is_signed: false,
             waits_for_policy: false,
+            dane: None,
             deadline: tokio::time::Instant::now() + client.options.timeouts.attempt,
             slots: job.recipients.iter().map(|_| Slot::default()).collect(),
             steps: Vec::new(),
@@ -142,7 +145,7 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             let place = self.client.place(self.job.destination, host, &next_hop, self.route);
-            let Ok(Place { addresses, skipped, dane }) = timeout_at(self.deadline, place).await else { break };
+            let Ok(Place { addresses, skipped, dane, .. }) = timeout_at(self.deadline, place).await else { break };
             for step in skipped {
                 self.note_problem(&problem_of_skipped(&step), None);
                 self.steps.push(step);
@@ -151,6 +154,7 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             let dane = Arc::new(dane);
+            self.dane.get_or_insert_with(|| dane.clone());
             for address in addresses {
                 if self.is_over() {
                     break;
@@ -214,16 +218,6 @@ impl<'a> Attempt<'a> {
             }
             _ => false,
         };
-    }
-
-    /// Whether something says that the host is the domain's: the operator does on a route, signed MX records do, an
-    /// enforced policy does by name.
-    fn mx_is_authentic(&self, host: &RouteHost) -> bool {
-        let is_named = || match host {
-            RouteHost::Name(name) => self.published.enforces() && self.published.names(name) == Some(true),
-            RouteHost::Address(_) => false,
-        };
-        self.route.is_some() || self.mx_is_signed || is_named()
     }
 
     /// Everything that is demanded at a host.
@@ -373,7 +367,7 @@ impl<'a> Attempt<'a> {
         mut report: ConnectionReport,
     ) -> bool {
         report.smtputf8 = ready.extensions.smtputf8;
-        let authentic = self.mx_is_authentic(&target.host);
+        let authentic = is_authentic(&target.host, self.route.is_some(), self.mx_is_signed, &self.published);
         if let Err(obstacle) = may_carry(self.job.sender.tag, authentic, ready.extensions.requiretls) {
             self.leave_for_requiretls(target, obstacle, ready, report).await;
             return true;
@@ -444,6 +438,7 @@ impl<'a> Attempt<'a> {
             sender,
             observed: self.observed,
             published: self.published,
+            dane: self.dane,
             session: started.elapsed(),
         }
     }
@@ -532,7 +527,8 @@ fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool, effecti
 }
 
 fn problem_of_skipped(step: &Step) -> Problem {
-    let enhanced = EnhancedCode::new(4, 4, if step.reason == Some("dns-failed") { 3 } else { 4 });
+    let is_dns = matches!(step.reason, Some("dns-failed" | "dnssec-invalid"));
+    let enhanced = EnhancedCode::new(4, 4, if is_dns { 3 } else { 4 });
     let words = match step.address {
         Some(address) => format!("{} [{address}]: {}", step.host, step.detail),
         None => step.detail.clone(),
