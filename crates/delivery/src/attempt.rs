@@ -1,5 +1,7 @@
 //! The attempt: hosts and addresses in order, until every recipient has its outcome.
 
+mod published;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,8 +18,8 @@ use tokio::time::timeout_at;
 
 use crate::client::{Client, Credentials, Route, RouteHost, Target};
 use crate::connect::{NotOpened, open};
-use crate::hosts::{Hosts, NoHosts, Place, is_authentic};
-use crate::mta_sts::{Found, STS_MX_MISMATCH};
+use crate::hosts::{Hosts, NoHosts, Place};
+use crate::mta_sts::Found;
 use crate::pool::Reused;
 use crate::report::{
     Channel, ConnectionReport, Outcome, PlaintextReason, Problem, RecipientReport, Report, STARTTLS_NOT_SUPPORTED,
@@ -26,6 +28,7 @@ use crate::report::{
 use crate::starttls::{Observation, Ready, observe};
 use crate::tls::TlsFacts;
 use crate::transaction::{self, Ended, Fate, Mail};
+use published::policy_unknown;
 
 /// What is to be delivered: one message, its due recipients at one destination.
 #[derive(Debug, Clone, Copy)]
@@ -64,20 +67,6 @@ impl Client {
         attempt.look_again().await;
         attempt.into_report(started)
     }
-
-    /// The MTA-STS policy of the destination. A route is the operator's, so nothing published applies; nor does anything
-    /// to a message that says `TLS-Required: No` (RFC 8689 §5).
-    async fn published(&self, job: &Job<'_>, route: Option<&Route>) -> Found {
-        match (&self.mta_sts, route, job.sender.tag) {
-            (Some(mta_sts), None, TlsTag::None | TlsTag::Requiretls) => mta_sts.look(job.destination).await,
-            _ => Found::NoPolicy,
-        }
-    }
-}
-
-fn policy_unknown(detail: &str) -> Problem {
-    let words = format!("whether an MTA-STS policy is in force is not known: {detail}");
-    Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 7, 5)), "sts-policy-unknown", words)
 }
 
 /// A recipient during the attempt.
@@ -171,53 +160,6 @@ impl<'a> Attempt<'a> {
             || self.sessions >= SESSIONS
             || self.has_delivered
             || tokio::time::Instant::now() >= self.deadline
-    }
-
-    /// Whether an MTA-STS policy lets mail go to the host (RFC 8461 §4.1); tells it where it does not.
-    fn admits(&mut self, host: &RouteHost) -> bool {
-        let RouteHost::Name(name) = host else { return true };
-        if self.published.admits(name) {
-            return true;
-        }
-        let detail = "the domain's MTA-STS policy does not name it".to_owned();
-        let words = format!("TLS is required, but not with {host}: {detail}");
-        self.steps.push(step(host, None, "left", Some(STS_MX_MISMATCH), detail));
-        let problem = Problem::ours(Stage::Starttls, (451, EnhancedCode::new(4, 7, 5)), STS_MX_MISMATCH, words);
-        self.note_problem(&problem, None);
-        false
-    }
-
-    /// A host whose TLSA records could not be looked up is passed over: to go on without them is what an attacker who
-    /// suppresses the answer wants (RFC 7672 §2.2). `TLS-Required: No` lifts this too.
-    fn must_skip(&mut self, host: &RouteHost, dane: &Dane) -> bool {
-        let Dane::LookupFailed { why, .. } = dane else { return false };
-        if self.job.sender.tag == TlsTag::NotRequired {
-            return false;
-        }
-        self.steps.push(step(host, None, "skipped", Some(dane.code()), why.clone()));
-        let words = format!("{host}: {why}");
-        // Not a host that was left for want of TLS: the next attempt may well find the answer.
-        let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 7, 5)), dane.code(), words);
-        self.note_problem(&problem, None);
-        true
-    }
-
-    /// Before anybody fails for good because of a policy, a newer one is looked for (RFC 8461 §5.1). One that could not be
-    /// had now, and that would have made the hosts authentic, may be had by the next attempt.
-    async fn look_again(&mut self) {
-        // What a host took waits for nothing: it is to be recorded now.
-        let sender = self.job.sender;
-        if self.has_delivered || !self.slots.iter().any(|slot| slot.gives_up(sender)) {
-            return;
-        }
-        self.waits_for_policy = match (&self.client.mta_sts, &self.published) {
-            (_, Found::Failed { .. }) => sender.tag == TlsTag::Requiretls,
-            (Some(mta_sts), Found::Policy(obeyed)) => {
-                let newer = timeout_at(self.deadline, mta_sts.newer_than(self.job.destination, obeyed)).await;
-                matches!(newer, Ok(Some(_)))
-            }
-            _ => false,
-        };
     }
 
     /// Everything that is demanded at a host.
@@ -367,7 +309,7 @@ impl<'a> Attempt<'a> {
         mut report: ConnectionReport,
     ) -> bool {
         report.smtputf8 = ready.extensions.smtputf8;
-        let authentic = is_authentic(&target.host, self.route.is_some(), self.mx_is_signed, &self.published);
+        let authentic = self.mx_is_authentic(&target.host);
         if let Err(obstacle) = may_carry(self.job.sender.tag, authentic, ready.extensions.requiretls) {
             self.leave_for_requiretls(target, obstacle, ready, report).await;
             return true;

@@ -1,5 +1,7 @@
 //! Message content on its way through DATA: line endings and dot-stuffing (RFC 5321 §2.3.8, §4.5.2).
 
+use std::borrow::Cow;
+
 use crate::limits::TEXT_LINE_OCTETS;
 
 /// Content in wire form: every line ends in CRLF, no other CR or LF exists, leading dots are doubled. The final
@@ -23,19 +25,25 @@ pub fn to_wire(content: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// Undoes the dot-stuffing of content in wire form (RFC 5321 §4.5.2).
-pub fn from_wire(wire: &[u8]) -> Vec<u8> {
+/// Content as it was before its dots were doubled (RFC 5321 §4.5.2); most content has none, and is not copied.
+pub fn from_wire(wire: &[u8]) -> Cow<'_, [u8]> {
+    if doubled_dots(wire) == 0 {
+        return Cow::Borrowed(wire);
+    }
     let mut content = Vec::with_capacity(wire.len());
     for line in wire.split_inclusive(|b| *b == b'\n') {
         content.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
     }
-    content
+    Cow::Owned(content)
 }
 
 /// The size that SIZE speaks of: the octets of content in wire form less the doubled dots (RFC 1870 §3).
 pub fn size(wire: &[u8]) -> usize {
-    let doubled = wire.windows(2).filter(|pair| pair == b"\n.").count();
-    wire.len() - doubled - usize::from(wire.starts_with(b"."))
+    wire.len() - doubled_dots(wire)
+}
+
+fn doubled_dots(wire: &[u8]) -> usize {
+    wire.windows(2).filter(|pair| pair == b"\n.").count() + usize::from(wire.starts_with(b"."))
 }
 
 /// Whether the content has octets above 127 and so needs 8BITMIME (RFC 6152).
@@ -92,7 +100,8 @@ mod tests {
     #[test]
     fn from_wire_undoes_to_wire() {
         let content = b".a\r\n..b\r\nc.\r\n\r\n.\r\n";
-        assert_eq!(from_wire(&to_wire(content)), content);
+        assert_eq!(*from_wire(&to_wire(content)), content[..]);
+        assert!(matches!(from_wire(b"a\r\nb.\r\n"), Cow::Borrowed(b"a\r\nb.\r\n")));
         assert_eq!(size(&to_wire(content)), content.len());
         assert_eq!(size(b""), 0);
     }

@@ -6,6 +6,7 @@
 
 mod client;
 mod outcome;
+mod prepare;
 mod sessions;
 mod sts_cache;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use store::{Claim, Job, RecipientId, RecipientOutcome, Store, StoreError, Timest
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use self::prepare::{Prepare, Unprepared};
 use crate::tlsrpt::Tally;
 
 pub use client::{ClientError, check_client, client_of};
@@ -81,6 +83,7 @@ enum Pause {
 /// What every attempt needs.
 struct Shared {
     store: Store,
+    prepare: Prepare,
     client: delivery::Client,
     schedule: Schedule,
     /// What reports about TLS count.
@@ -100,7 +103,14 @@ impl Queue {
         tally: Tally,
     ) -> Queue {
         Queue {
-            shared: Arc::new(Shared { store, client, schedule, tally, unrecorded: AtomicUsize::new(0) }),
+            shared: Arc::new(Shared {
+                prepare: Prepare::new(store.clone()),
+                store,
+                client,
+                schedule,
+                tally,
+                unrecorded: AtomicUsize::new(0),
+            }),
             concurrency,
             wake,
             lease: LEASE,
@@ -268,14 +278,10 @@ impl Shared {
     }
 
     async fn attempt(&self, job: &Job) -> Vec<RecipientOutcome> {
-        let wire = match self.store.wire(job.message).await {
-            Ok(Some(wire)) => wire,
-            Ok(None) => return outcome::content_lost(job),
-            Err(error) => {
-                tracing::error!(%error, message_id = job.message_id, "cannot read a message");
-                let words = "the content of the message could not be read from the store";
-                return outcome::fault(job, words, &self.schedule, Timestamp::now());
-            }
+        let wire = match self.prepare.content(job).await {
+            Ok(wire) => wire,
+            Err(Unprepared::ContentLost) => return outcome::content_lost(job),
+            Err(Unprepared::Fault(words)) => return outcome::fault(job, words, &self.schedule, Timestamp::now()),
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let return_path = return_path_of(job);

@@ -162,5 +162,5 @@ pub(crate) fn file(name: &str, content_type: &str, content: impl Into<Vec<u8>>) 
 /// The message's content as it will be sent, as text.
 pub(crate) async fn content(server: &Server, job: &Job) -> String {
     let wire = server.store.wire(job.message).await.unwrap().unwrap();
-    String::from_utf8(smtp::data::from_wire(&wire)).unwrap()
+    String::from_utf8(smtp::data::from_wire(&wire).into_owned()).unwrap()
 }
