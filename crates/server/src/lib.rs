@@ -9,4 +9,5 @@ pub mod config;
 pub mod demo;
 pub mod queue;
 pub mod serve;
+mod text;
 pub mod tlsrpt;

@@ -84,6 +84,13 @@ impl World {
         self.server = Some(Running { process, base: format!("http://{address}") });
     }
 
+    /// Stops the program, and starts it with other settings.
+    pub(crate) fn restart_with(&mut self, settings: &[(&'static str, &str)]) {
+        assert_eq!(self.terminate(), Some(0));
+        self.settings.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        self.run();
+    }
+
     /// SIGKILL: nothing is finished, nothing is flushed.
     pub(crate) fn kill(&mut self) {
         let mut running = self.server.take().unwrap();
