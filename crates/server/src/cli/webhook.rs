@@ -61,8 +61,7 @@ fn list(webhooks: &[Webhook], output: &Output) -> Result<(), Failure> {
 
 fn as_json(webhook: &Webhook) -> serde_json::Value {
     let answer = |last: &Option<LastAnswer>| {
-        last.as_ref()
-            .map(|last| json!({ "at": rfc3339(last.at), "status": last.status, "error": last.words }))
+        last.as_ref().map(|last| json!({ "at": rfc3339(last.at), "status": last.status, "error": last.words }))
     };
     json!({
         "id": webhook.subscription.key,

@@ -109,7 +109,7 @@ impl Scene {
         let store = Store::open(&Location::sqlite(&directory), Role::Server).await.unwrap();
         let now = Timestamp::now();
         let name = SENDER.parse().unwrap();
-        store.create_domain(NewDomain { name, tls: TlsSettings::default(), now }).await.unwrap();
+        store.create_domain(NewDomain { name, tls: TlsSettings::default(), dkim: None, now }).await.unwrap();
         Scene { directory, store, now: Arc::new(now.as_micros().into()), stop: watch::Sender::new(false) }
     }
 
@@ -166,6 +166,7 @@ impl Scene {
             tls: resolve(TlsSettings::default(), TlsSettings::default()),
             method: Method::Http,
             test_mode: false,
+            dkim: false,
             deliver_at: None,
             recipients: vec!["b@receiver.test".parse().unwrap()],
             api_key_id: None,

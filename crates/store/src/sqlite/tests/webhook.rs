@@ -20,7 +20,7 @@ async fn subscribe(store: &Store, of: Option<&Domain>, url: &str, subjects: &[Su
 
 async fn with_domains(store: &Store) {
     for name in ["sender.test", "other.test"] {
-        let new = NewDomain { name: domain(name), tls: TlsSettings::default(), now: Timestamp::now() };
+        let new = NewDomain { name: domain(name), tls: TlsSettings::default(), dkim: None, now: Timestamp::now() };
         store.create_domain(new).await.unwrap();
     }
 }
