@@ -272,7 +272,7 @@ client_scene() {
     printf '%s\n' 'verified.test MX 10 mx.verified.test' 'mx.verified.test A 127.0.0.21' \
         'plain.test MX 10 mx.plain.test' 'mx.plain.test A 127.0.0.22' >"$scratch/zone"
     start_dns
-    start_waxwing "$port" WAXWING_TRUST_ROOTS="$scratch/ca.pem"
+    start_waxwing "$port" WAXWING_TRUST_ROOTS="$scratch/ca.pem" WAXWING_WEBHOOK_ALLOW_NETWORKS=127.0.0.1
     export SINK_VERIFIED=$scratch/verified SINK_PLAIN=$scratch/plain
 }
 
