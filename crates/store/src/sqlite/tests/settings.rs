@@ -5,7 +5,7 @@ use crate::{DomainQuery, DomainSort, KeyHash, KeyRole, KeyScope, NewDomain, NewK
 
 async fn create(store: &Store, name: &str, seconds: i64) -> SendingDomain {
     let now = Timestamp::from_secs(seconds);
-    store.create_domain(NewDomain { name: domain(name), tls: TlsSettings::default(), now }).await.unwrap()
+    store.create_domain(NewDomain { name: domain(name), tls: TlsSettings::default(), dkim: None, now }).await.unwrap()
 }
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_domain_is_made_read_changed_and_deleted() {
     assert_eq!((made.id.len(), made.created_at, made.tls), (24, Timestamp::from_secs(5), TlsSettings::default()));
     assert!(made.id.bytes().all(|b| b.is_ascii_hexdigit()));
     assert_eq!(store.domain(&name).await.unwrap(), Some(made.clone()));
-    let again = NewDomain { name: name.clone(), tls: TlsSettings::default(), now: Timestamp::now() };
+    let again = NewDomain { name: name.clone(), tls: TlsSettings::default(), dkim: None, now: Timestamp::now() };
     assert_eq!(store.create_domain(again).await, Err(StoreError::Conflict("the domain sender.example".to_owned())));
 
     // Each switch on its own; what is not stated stays.
@@ -122,7 +122,8 @@ async fn a_key_of_a_domain_goes_with_the_domain() {
     let refused = store.create_key(new("a", of_domain.clone())).await;
     assert_eq!(refused, Err(StoreError::Invalid("there is no domain example.com".to_owned())));
 
-    let domain = NewDomain { name: name.clone(), tls: TlsSettings::default(), now: Timestamp::from_secs(1) };
+    let (tls, now) = (TlsSettings::default(), Timestamp::from_secs(1));
+    let domain = NewDomain { name: name.clone(), tls, dkim: None, now };
     store.create_domain(domain).await.unwrap();
     let made = store.create_key(new("a", of_domain.clone())).await.unwrap();
     assert_eq!((&made.scope, made.role, made.expires_at), (&of_domain, KeyRole::Sending, Some(end)));
