@@ -27,19 +27,12 @@ pub enum ClientError {
 /// When they cannot.
 pub fn check_client(config: &Config) -> Result<(), ClientError> {
     dnssec_of(config)?;
-    tls_engine(config)?;
+    TlsEngine::new(roots_of(config)?)?;
     Ok(())
 }
 
-/// TLS as a configuration wants it, for whoever connects to something else than mail hosts.
-///
-/// # Errors
-/// When the trusted roots cannot be used.
-pub fn tls_engine(config: &Config) -> Result<TlsEngine, ClientError> {
-    Ok(TlsEngine::new(roots_of(config)?)?)
-}
-
-fn roots_of(config: &Config) -> Result<Roots, TlsSetupError> {
+/// The roots that a configuration trusts.
+pub(crate) fn roots_of(config: &Config) -> Result<Roots, TlsSetupError> {
     match &config.trust_roots {
         Some(path) => Roots::system().with_file(path),
         None => Ok(Roots::system()),
@@ -71,7 +64,7 @@ pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Clie
         },
     };
     let dns = Dns::secured(config.resolver, dnssec_of(config)?);
-    let tls = tls_engine(config)?.with_session_lifetime(config.tls_session_lifetime);
+    let tls = TlsEngine::new(roots_of(config)?)?.with_session_lifetime(config.tls_session_lifetime);
     let mta_sts = (config.mta_sts == config::Switch::On).then(|| {
         let options = StsOptions {
             https_port: config.mta_sts_port,
@@ -88,7 +81,7 @@ pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Clie
 }
 
 /// A file that cannot be used is refused at the start even where nothing is validated: it was meant to be used.
-fn dnssec_of(config: &Config) -> Result<Dnssec, ClientError> {
+pub(crate) fn dnssec_of(config: &Config) -> Result<Dnssec, ClientError> {
     let anchors = match &config.dnssec_anchor {
         Some(path) => Anchors::from_file(path)?,
         None => Anchors::root(),

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use delivery::resolve::Dns;
+use delivery::tls::TlsEngine;
 use delivery::web::Web;
 use policy::retry::Schedule;
 use store::webhook::{Subject, Webhook, WebhookId, WebhooksOf};
@@ -29,7 +30,7 @@ use self::endpoint::Endpoint;
 pub(crate) use self::endpoint::place;
 use crate::api::new_signing_key;
 use crate::config::Config;
-use crate::queue::{ClientError, tls_engine};
+use crate::queue::{ClientError, roots_of};
 
 /// Most notifications under way at the same time to those who answer well.
 const CONNECTIONS: usize = 256;
@@ -74,8 +75,9 @@ impl Default for Options {
 /// When the trusted roots cannot be used.
 pub fn web_of(config: &Config) -> Result<Web, ClientError> {
     let dns = Dns::new(config.resolver);
+    let tls = TlsEngine::new(roots_of(config)?)?;
     let allowed = config.webhook_allow_networks.clone();
-    Ok(Web::new(dns, &tls_engine(config)?, allowed, "webhook_allow_networks", CONNECT_PATIENCE))
+    Ok(Web::new(dns, &tls, allowed, "webhook_allow_networks", CONNECT_PATIENCE))
 }
 
 /// What all endpoints share.
