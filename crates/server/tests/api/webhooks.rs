@@ -58,7 +58,8 @@ async fn by_url() {
     let made = server.post(V4, &kinds).await;
     let both = json!({ "webhooks": { "opened": { "urls": [url] }, "clicked": { "urls": [url] } } });
     assert_eq!((made.status, made.json), (200, both));
-    server.post(V4, &[("url", url), ("event_types", "tls-downgraded")]).await;
+    // Under either version.
+    server.post(V3, &[("url", url), ("event_types", "tls-downgraded")]).await;
     let set = server.put(V4, &[("url", url), ("event_types", "opened,tls-downgraded")]).await;
     assert_eq!(set.json, json!({ "webhooks": { "opened": { "urls": [url] }, "tls-downgraded": { "urls": [url] } } }));
     let path = format!("{V4}?url=https%3A%2F%2Fa.test%2Fhook");
@@ -74,7 +75,8 @@ async fn what_cannot_be_told_is_refused_and_changes_nothing() {
     let kinds = "accepted, delivered, temporary_fail, permanent_fail, opened, clicked, unsubscribed, complained, tls-downgraded";
     for (fields, text) in [
         (vec![("id", "delivered")], "'url' parameter is missing"),
-        (vec![("url", url)], "'id' parameter is missing"),
+        (vec![("url", url)], "'id' or 'event_types' parameter is missing"),
+        (vec![("id", "opened"), ("event_types", "opened"), ("url", url)], "'id' and 'event_types' exclude each other"),
         (vec![("id", "bounced"), ("url", url)], format!("'id' must be one of: {kinds}").leak() as &str),
         (vec![("id", "opened"), ("url", "ftp://a.test/")], "'url' must be an http or https URL with a host"),
         (vec![("id", "opened"), ("url", url), ("tls", "yes")], "'tls' is not a known parameter"),

@@ -61,18 +61,29 @@ pub(super) async fn list(State(app): State<App>, KnownDomain(domain): KnownDomai
     })))
 }
 
-/// `POST /v3/domains/{domain}/webhooks`
+/// `POST /v3/domains/{domain}/webhooks`, and `/v4`: by kind of event with `id`, by URL with `event_types`. Mailgun has the one
+/// under `/v3` and the other under `/v4`, and its own client for Python sends either to `/v3`.
 pub(super) async fn create(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    let fields = fields(&app, request, &["id", "url"]).await?;
-    let kind = fields.kind.ok_or_else(|| by_reason(missing("id")))?;
-    let urls = fields.few_urls().map_err(by_reason)?;
+    let fields = fields(&app, request, &["id", "url", "event_types"]).await?;
     let now = Timestamp::now();
-    let (urls, _) = change(&app, &domain.name, move |all| edit::create(all, kind, &urls, now)).await?;
-    Ok(answer("Webhook has been created", &urls))
+    match (fields.kind, fields.subjects.is_empty()) {
+        (Some(_), false) => Err(by_reason(ApiError::bad_request("'id' and 'event_types' exclude each other"))),
+        (Some(kind), true) => {
+            let urls = fields.few_urls().map_err(by_reason)?;
+            let (urls, _) = change(&app, &domain.name, move |all| edit::create(all, kind, &urls, now)).await?;
+            Ok(answer("Webhook has been created", &urls))
+        }
+        (None, false) => {
+            let (url, subjects) = url_and_subjects(&fields)?;
+            let ((), all) = change(&app, &domain.name, move |all| edit::add_url(all, &url, &subjects, now)).await?;
+            Ok(all_of(&all))
+        }
+        (None, true) => Err(by_reason(ApiError::bad_request("'id' or 'event_types' parameter is missing"))),
+    }
 }
 
 /// `GET /v3/domains/{domain}/webhooks/{webhook_name}`
@@ -118,31 +129,18 @@ fn answer(message: &str, urls: &[String]) -> Json {
     Json(json!({ "message": message, "webhook": { "urls": urls } }))
 }
 
-/// `POST /v4/domains/{domain}/webhooks`
-pub(super) async fn add_url(
-    State(app): State<App>,
-    KnownDomain(domain): KnownDomain,
-    request: Request,
-) -> Result<Json, ApiError> {
-    let (url, subjects) = url_and_subjects(&app, request).await?;
-    let now = Timestamp::now();
-    let ((), all) = change(&app, &domain.name, move |all| edit::add_url(all, &url, &subjects, now)).await?;
-    Ok(all_of(&all))
-}
-
 /// `PUT /v4/domains/{domain}/webhooks`
 pub(super) async fn set_url(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    let (url, subjects) = url_and_subjects(&app, request).await?;
+    let (url, subjects) = url_and_subjects(&fields(&app, request, &["url", "event_types"]).await?)?;
     let ((), all) = change(&app, &domain.name, move |all| edit::set_url(all, &url, &subjects)).await?;
     Ok(all_of(&all))
 }
 
-async fn url_and_subjects(app: &App, request: Request) -> Result<(String, Vec<Subject>), ApiError> {
-    let fields = fields(app, request, &["url", "event_types"]).await?;
+fn url_and_subjects(fields: &Fields) -> Result<(String, Vec<Subject>), ApiError> {
     let both = fields.only_url().and_then(|url| Ok((url, fields.some_subjects()?)));
     both.map_err(by_reason)
 }

@@ -3,7 +3,7 @@
 use store::webhook::Subject;
 
 use super::{account, domain, signing_key, word};
-use crate::api::operation::Operation;
+use crate::api::operation::{Access, Operation};
 use crate::api::schema::{Schema, integer, list, map_of, named, number, object, switch, text};
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
@@ -27,6 +27,7 @@ fn by_kind() -> Vec<Operation> {
             .twin(),
         Operation::post("/v3/domains/{domain}/webhooks", "createWebhook", domain::create)
             .summary("Tell URLs of a kind of event that nobody is told of yet")
+            .about("With `event_types` in place of `id` it does what it does under /v4.")
             .form([("id", kind().required().example("delivered")), ("url", urls())])
             .ok("Made, for events from now on", answer())
             .answer_as(400, "Refused", "application/json", reason()),
@@ -61,7 +62,7 @@ fn by_url() -> Vec<Operation> {
     let all = || object([("webhooks", webhooks())]);
     let fields = || [("url", url().required().example("https://example.com/hook")), ("event_types", kinds())];
     vec![
-        Operation::post(path, "addWebhookUrl", domain::add_url)
+        Operation::post(path, "addWebhookUrl", domain::create)
             .summary("Tell a URL of kinds of events, beside what it is told of already")
             .form(fields())
             .ok("All webhooks of the domain", all())
@@ -70,12 +71,14 @@ fn by_url() -> Vec<Operation> {
             .summary("Tell a URL of these kinds of events and no others")
             .form(fields())
             .ok("All webhooks of the domain", all())
-            .answer_as(400, "Refused", "application/json", reason()),
+            .answer_as(400, "Refused", "application/json", reason())
+            .twin(),
         Operation::delete(path, "removeWebhookUrl", domain::remove_urls)
             .summary("Tell a URL nothing any more")
             .query("url", url().required().about("May be repeated").example("https://example.com/hook"))
             .ok("All webhooks that are left", all())
-            .answer_as(400, "Refused", "application/json", reason()),
+            .answer_as(400, "Refused", "application/json", reason())
+            .twin(),
     ]
 }
 
@@ -126,9 +129,11 @@ fn of_account() -> Vec<Operation> {
             .answer_as(404, "It is not there", "application/json", description()),
         Operation::get("/v5/accounts/http_signing_key", "readSigningKey", signing_key::read)
             .summary("The key that signs what webhooks are told")
+            .access(Access::Admin)
             .ok("The key", key()),
         Operation::post("/v5/accounts/http_signing_key", "renewSigningKey", signing_key::renew)
             .summary("Make another one in its place")
+            .access(Access::Admin)
             .ok("The new key", key()),
     ]
 }
