@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod copy;
 mod domain;
 mod error;
 mod event;
@@ -26,6 +27,7 @@ mod store;
 mod time;
 pub mod tlsrpt;
 
+pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{

@@ -15,8 +15,8 @@ use crate::tlsrpt::{
     TlsReportState,
 };
 use crate::{
-    ApiKey, Claim, DomainQuery, Event, EventQuery, Job, KeyHash, Location, MessageId, MessageKey, NewDomain, NewKey,
-    NewMessage, RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
+    ApiKey, Claim, DomainQuery, Event, EventQuery, IndividualCopy, Job, KeyHash, Location, MessageId, MessageKey,
+    NewDomain, NewKey, NewMessage, RecipientId, RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
 };
 
 /// What is kept. Clones share the same store.
@@ -107,6 +107,11 @@ impl Store {
     /// The content of a message in the form of DATA; `None` when it was purged.
     pub async fn wire(&self, message: MessageId) -> Result<Option<Bytes>, StoreError> {
         self.engine.wire(message).await
+    }
+
+    /// What the recipient's own copy is made with.
+    pub async fn copy(&self, recipient: RecipientId) -> Result<Option<IndividualCopy>, StoreError> {
+        self.engine.copy(recipient).await
     }
 
     /// Writes what became of recipients, and the events that tell it, all or nothing. Their leases end.
