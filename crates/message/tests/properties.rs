@@ -161,7 +161,7 @@ proptest! {
         draft.html = Some("<p>%x%".to_owned());
         draft.attachments.push(Attachment { filename: "f".into(), content_type: String::new(), bytes: file.clone().into() });
         draft.headers.push(("List-Unsubscribe".to_owned(), "<https://example.com/%x%>".to_owned()));
-        draft.headers.push(("X-For".to_owned(), "%x%".to_owned()));
+        draft.headers.push(("X-For".to_owned(), "for %x%".to_owned()));
         let mut message = compose(&draft, &identity()).unwrap();
         match rewrite(&message.content, &[], &mut Put(&put), 1 << 20) {
             Ok(content) => {
@@ -177,7 +177,7 @@ proptest! {
                 let parsed = check(&message)?;
                 let lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
                 prop_assert_eq!(parsed.parts.len(), 5);
-                prop_assert_eq!(lines(parsed.parts[2].text_contents().unwrap()), lines(&format!("a {put}\nb")));
+                prop_assert_eq!(lines(parsed.parts[2].text_contents().unwrap()), lines(&format!("a {put}\r\nb")));
                 prop_assert_eq!(lines(parsed.parts[3].text_contents().unwrap()), lines(&format!("<p>{put}")));
                 prop_assert_eq!(parsed.parts[4].contents(), file.as_bytes());
                 prop_assert_eq!(parsed.from().unwrap().first().unwrap().address(), Some("bob@example.com"));

@@ -68,6 +68,8 @@ impl Scene {
             method: Method::Http,
             test_mode: false,
             deliver_at,
+            expires_at: None,
+            copies: None,
             recipients: vec!["a@slow.test".parse().unwrap()],
             api_key_id: None,
             originating_ip: None,
