@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_window_ends_the_schedule() {
         let schedule = Schedule::default();
-        let minutes = |n| Duration::from_secs(n * 60);
+        let minutes = |n: u64| Duration::from_secs(n * 60);
         for (attempt_no, left, expected) in [
             (1, None, Some(10)),
             (1, Some(11), Some(10)),

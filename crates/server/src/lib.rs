@@ -8,6 +8,8 @@ pub mod cli;
 pub mod config;
 mod copies;
 pub mod demo;
+mod dkim;
 pub mod queue;
 pub mod serve;
+mod text;
 pub mod tlsrpt;

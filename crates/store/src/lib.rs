@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 mod copy;
+pub mod dkim;
 mod domain;
 mod error;
 mod event;

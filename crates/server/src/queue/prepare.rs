@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use store::{Job, Store};
 
+use super::sign::Signing;
 use crate::copies;
 
 /// Longer content is worked on by a thread where it keeps nobody waiting.
@@ -27,11 +28,12 @@ pub(super) enum Unprepared {
 /// Makes ready what goes out.
 pub(super) struct Prepare {
     store: Store,
+    signing: Signing,
 }
 
 impl Prepare {
     pub(super) fn new(store: Store) -> Prepare {
-        Prepare { store }
+        Prepare { store, signing: Signing::default() }
     }
 
     /// The content for the recipients of `job`, in wire form.
@@ -39,11 +41,11 @@ impl Prepare {
     /// The steps, each on the outcome of the one before: read, then whatever changes the content, and signatures last,
     /// since they cover all the rest.
     pub(super) async fn content(&self, job: &Job) -> Result<Bytes, Unprepared> {
-        let content = self.read(job).await?;
-        match &job.copy_plan {
-            Some(plan) => self.copy(job, plan, content).await,
-            None => Ok(content),
+        let mut wire = self.read(job).await?;
+        if let Some(plan) = &job.copy_plan {
+            wire = self.copy(job, plan, wire).await?;
         }
+        if job.dkim { self.signing.sign(&self.store, job, wire).await } else { Ok(wire) }
     }
 
     async fn read(&self, job: &Job) -> Result<Bytes, Unprepared> {

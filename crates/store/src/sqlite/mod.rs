@@ -6,9 +6,10 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
+//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`].
 
 mod copy;
+mod dkim;
 mod domain;
 mod event;
 mod filter;
