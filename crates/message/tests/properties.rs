@@ -171,7 +171,8 @@ proptest! {
                 };
                 let mut before = names(&message.content);
                 let mut after = names(&content);
-                (before.sort(), after.sort());
+                before.sort();
+                after.sort();
                 prop_assert_eq!(before, after);
                 message.content = content;
                 let parsed = check(&message)?;
