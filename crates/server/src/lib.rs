@@ -9,6 +9,7 @@ pub mod config;
 mod copies;
 pub mod demo;
 mod dkim;
+pub mod doctor;
 pub mod queue;
 pub mod serve;
 mod text;
