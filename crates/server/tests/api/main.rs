@@ -7,5 +7,6 @@ mod events;
 mod keys;
 mod sending;
 mod support;
+mod tenants;
 mod tls;
 mod tls_reports;
