@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod copy;
 pub mod dkim;
 mod domain;
 mod error;
@@ -29,6 +30,7 @@ mod time;
 pub mod tlsrpt;
 pub mod webhook;
 
+pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{

@@ -168,6 +168,8 @@ impl Scene {
             test_mode: false,
             dkim: false,
             deliver_at: None,
+            expires_at: None,
+            copies: None,
             recipients: vec!["b@receiver.test".parse().unwrap()],
             api_key_id: None,
             originating_ip: None,
