@@ -14,9 +14,7 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
 }
 
 fn by_kind() -> Vec<Operation> {
-    let urls = || {
-        list(url()).with("maxItems", 3).required().about("Up to three").example(["https://example.com/hook"].as_slice())
-    };
+    let urls = || list(url()).with("maxItems", 3).required().about("Up to three").example("https://example.com/hook");
     let path = "/v3/domains/{domain}/webhooks/{webhook_name}";
     let name = || kind().example("delivered");
     vec![
@@ -92,7 +90,7 @@ fn of_account() -> Vec<Operation> {
     };
     let ids = || text().about("Names of webhooks, with commas between them");
     let path = "/v1/webhooks/{webhook_id}";
-    let id = || text().about("The name of a webhook");
+    let id = || text().about("The name of a webhook").example("q1w2e3r4t5y6u7i8o9p0aa");
     let key = || object([("message", text()), ("http_signing_key", text())]);
     vec![
         Operation::get("/v1/webhooks", "listAccountWebhooks", account::list)
@@ -107,7 +105,7 @@ fn of_account() -> Vec<Operation> {
         Operation::delete("/v1/webhooks", "deleteAccountWebhooks", account::delete_several)
             .summary("Delete several, all of them or none")
             .query("webhook_ids", ids())
-            .query("all", switch().about("Every one"))
+            .query("all", switch().about("Every one").example("yes"))
             .answer(204, "Deleted")
             .answer_as(404, "One of them is not there", "application/json", description()),
         Operation::get(path, "readAccountWebhook", account::read)
@@ -143,7 +141,7 @@ fn kind() -> Schema {
 }
 
 fn kinds() -> Schema {
-    list(kind()).required().example(["delivered", "permanent_fail"].as_slice())
+    list(kind()).required().example("delivered,permanent_fail")
 }
 
 fn url() -> Schema {
