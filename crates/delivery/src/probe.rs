@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use policy::dane::Dane;
+use policy::rule::Ruling;
 use policy::tls::{Authentication, Demands, Effective, Minimum, Observed, Resolved, Verdict, decide};
 use smtp::{Domain, Reply};
 use tokio::time::Instant;
@@ -42,6 +43,8 @@ pub struct HostProbe {
     pub address: IpAddr,
     /// What DANE means for the host.
     pub dane: Arc<Dane>,
+    /// The operator's rules that apply there.
+    pub rules: Arc<Ruling>,
     /// Whether the domain's MTA-STS policy lets mail go to it.
     pub admitted: bool,
     /// What it showed, or why it could not be spoken to.
@@ -82,8 +85,13 @@ impl Seen {
 impl Probe {
     /// Everything that is demanded at `host` of a message of `sender`.
     pub fn demands(&self, host: &HostProbe, sender: Resolved) -> Demands {
-        let mta_sts_enforced = self.mta_sts.enforces();
-        Demands { sender, rule: self.minimum, dane: host.dane.demand(), mta_sts_enforced }
+        Demands {
+            sender,
+            route: self.minimum,
+            rule: host.rules.demand(),
+            dane: host.dane.demand(),
+            mta_sts_enforced: self.mta_sts.enforces(),
+        }
     }
 }
 
@@ -124,16 +132,17 @@ impl Client {
         for host in names {
             let Place { addresses, skipped, dane } = self.place(destination, &host, &next_hop, route).await;
             probe.skipped.extend(skipped);
-            let dane = Arc::new(dane);
+            let (dane, rules) = (Arc::new(dane), self.ruling(destination, &host));
             let admitted = match &host {
                 RouteHost::Name(name) => probe.mta_sts.admits(name),
                 RouteHost::Address(_) => true,
             };
             for address in addresses {
-                let target = Target { host: host.clone(), address, dane: dane.clone() };
+                let target = Target { host: host.clone(), address, dane: dane.clone(), rules: rules.clone() };
                 let seen = self.look(&target, deadline).await;
+                let Target { dane, rules, .. } = target;
                 let (host, address) = (host.to_string(), SocketAddr::ip(&address));
-                probe.hosts.push(HostProbe { host, address, dane: dane.clone(), admitted, seen });
+                probe.hosts.push(HostProbe { host, address, dane, rules, admitted, seen });
             }
         }
         probe
