@@ -101,7 +101,7 @@ mod tests {
                 also: vec![name.parse().unwrap()],
                 associations: Vec::new(),
             }),
-            pins: (0..2).filter(|pin| number / 36 >> pin & 1 == 1).map(pin).collect(),
+            pins: (0..2).filter(|pin| ((number / 36) >> pin) & 1 == 1).map(pin).collect(),
         }
     }
 

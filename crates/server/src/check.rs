@@ -8,7 +8,7 @@ use delivery::mta_sts::MemoryCache;
 use delivery::probe::{HostProbe, Probe, Seen};
 use delivery::tls::TlsFacts;
 use policy::dane::Dane;
-use policy::tls::{Protection, TlsPolicy, TlsSettings, Verdict, resolve, strengthen};
+use policy::tls::{Authentication, Protection, TlsPolicy, TlsSettings, Verdict, resolve, strengthen};
 use serde_json::{Value, json};
 use smtp::Domain;
 
@@ -85,7 +85,8 @@ impl Check {
             match &host.seen {
                 Ok(seen) => match seen.verdict(&effective) {
                     Verdict::LeaveHost => {
-                        passed_over.push(PassedOver { what: format!("{} is left", host.host), why: why(seen) })
+                        let why = why(seen, effective.authentication);
+                        passed_over.push(PassedOver { what: format!("{} is left", host.host), why });
                     }
                     verdict => return Forecast { policy, taken: Some((host, seen, verdict)), passed_over },
                 },
@@ -125,8 +126,10 @@ impl Check {
                 Some(why) => format!("within TLS, although {why}"),
                 None => "within TLS, certificate not asked for (it is valid)".to_owned(),
             },
-            Verdict::Deliver(Protection::Plaintext) => format!("in plaintext: {}", why(seen)),
-            Verdict::ReconnectInPlaintext => format!("in plaintext, on a new connection: {}", why(seen)),
+            Verdict::Deliver(Protection::Plaintext) => format!("in plaintext: {}", why(seen, Authentication::Pkix)),
+            Verdict::ReconnectInPlaintext => {
+                format!("in plaintext, on a new connection: {}", why(seen, Authentication::Pkix))
+            }
             Verdict::LeaveHost => "not at all".to_owned(),
         };
         // Why they are passed over stands with the hosts; here it is enough that they are.
@@ -199,18 +202,20 @@ fn write_host(f: &mut fmt::Formatter<'_>, host: &HostProbe) -> fmt::Result {
                 writeln!(f, "                   from {} to {}", certificate.not_before, certificate.not_after)?;
             }
         }
-        Ok(seen) => writeln!(f, "    TLS            none: {}", why(seen))?,
+        Ok(seen) => writeln!(f, "    TLS            none: {}", why(seen, Authentication::Pkix))?,
     }
     writeln!(f)
 }
 
-/// Why a host does not give what was asked for.
-fn why(seen: &Seen) -> String {
+/// Why a host does not give what was asked for, where certificates are made valid by `authentication`.
+fn why(seen: &Seen, authentication: Authentication) -> String {
     match seen {
         Seen::NotOffered => "it does not offer STARTTLS".to_owned(),
         Seen::Refused(reply) => format!("it refuses STARTTLS ({reply})"),
         Seen::HandshakeFailed(error) => error.to_string(),
-        Seen::Encrypted(facts) => facts.verification.detail().unwrap_or("its certificate is valid").to_owned(),
+        Seen::Encrypted(facts) => {
+            facts.verdict(authentication).detail().unwrap_or("its certificate is valid").to_owned()
+        }
     }
 }
 
@@ -234,7 +239,7 @@ fn host_json(host: &HostProbe) -> Value {
         "address": host.address,
         "dane": host.dane.code(),
         "state": state,
-        "detail": host.seen.as_ref().map_or_else(|problem| problem.message.clone(), why),
+        "detail": host.seen.as_ref().map_or_else(|problem| problem.message.clone(), |seen| why(seen, Authentication::Pkix)),
         "tls": facts,
         "problem": problem,
     })
