@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use common::{Run, Scenario, assert_nothing_said, route_to, switches};
+use delivery::probe::Fate;
 use delivery::tls::{Roots, TlsEngine, TlsSetupError, read_authorities};
 use delivery::{Channel, Client};
 use policy::rule::{Fingerprint, Pin, Rule};
@@ -355,9 +356,9 @@ async fn a_look_takes_rules_into_account() {
     let probe = client.probe(&"d.test".parse().unwrap()).await;
     let host = &probe.hosts[0];
     let sender = policy::tls::resolve(Default::default(), Default::default());
-    let effective = policy::tls::strengthen(probe.demands(host, sender));
-    let verdict = host.seen.as_ref().unwrap().verdict(&effective);
-    assert_eq!((verdict, host.rules.matched.len()), (policy::tls::Verdict::LeaveHost, 1));
+    let forecast = probe.forecast(host, sender);
+    assert_eq!((forecast.fate, host.rules.matched.len()), (Fate::Left, 1));
+    assert_eq!(forecast.effective.demanded_by, [policy::tls::Demander::Rule]);
     client.close().await;
 }
 

@@ -72,7 +72,6 @@ impl Store {
         self.engine.close().await;
     }
 
-    #[cfg(test)]
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }

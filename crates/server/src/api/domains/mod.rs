@@ -19,6 +19,7 @@ use super::App;
 use super::http::domain::KnownDomain;
 use super::http::error::{ApiError, Json};
 use super::http::form::Form;
+use crate::dkim;
 
 /// `GET /v4/domains`
 async fn list(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
@@ -34,7 +35,11 @@ async fn list(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
 async fn create(State(app): State<App>, request: Request) -> Result<Json, ApiError> {
     let fields = DomainFields::parse(&Form::read(&app, request).await?)?;
     let name = fields.name.ok_or_else(|| ApiError::bad_request("name parameter is missing"))?;
-    let new = NewDomain { name: name.clone(), tls: fields.tls, now: Timestamp::now() };
+    let dkim = dkim::first_key().await.map_err(|error| {
+        tracing::error!(%error, "cannot make a DKIM key");
+        ApiError::internal()
+    })?;
+    let new = NewDomain { name: name.clone(), tls: fields.tls, dkim: Some(dkim), now: Timestamp::now() };
     let domain = match app.store.create_domain(new).await {
         Err(StoreError::Conflict(_)) => {
             return Err(ApiError::bad_request(format!("This domain name is already taken: {name}")));

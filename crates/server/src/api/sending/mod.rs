@@ -180,6 +180,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         attachments: message.attachments.into_iter().map(summary).collect(),
         tags: options.tags,
         user_variables: options.variables,
+        dkim: options.dkim.unwrap_or(true),
         method: Method::Http,
         test_mode: options.test_mode.unwrap_or(false),
         deliver_at: options.deliver_at.map(Timestamp::from_micros),
