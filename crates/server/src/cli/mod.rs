@@ -158,7 +158,8 @@ fn show_config(loaded: &Loaded, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// Runs a command on the store directly. The server sees what it did with its next request.
+/// Runs a command on the store directly. The server sees what it did with its next request, and that a key is gone
+/// within a second.
 fn on_store(loaded: &Loaded, command: impl AsyncFnOnce(&Store) -> Result<(), Failure>) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let store = Store::open(&loaded.config.store, Role::Tool).await?;

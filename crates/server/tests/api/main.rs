@@ -3,6 +3,7 @@
 mod access;
 mod domains;
 mod events;
+mod keys;
 mod sending;
 mod support;
 mod tls;

@@ -152,7 +152,7 @@ impl Origin {
     fn of(request: &Request) -> Origin {
         let extensions = request.extensions();
         Origin {
-            key_id: extensions.get::<Caller>().map(|caller| caller.key_id),
+            key_id: extensions.get::<Caller>().map(Caller::key_id),
             ip: extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip()),
         }
     }
