@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 mod dkim;
+pub mod doctor;
 pub mod queue;
 pub mod serve;
 mod text;

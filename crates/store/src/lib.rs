@@ -17,6 +17,7 @@ pub mod dkim;
 mod domain;
 mod error;
 mod event;
+pub mod inspect;
 mod key;
 mod location;
 mod message;

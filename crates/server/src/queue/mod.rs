@@ -28,6 +28,7 @@ use self::prepare::{Prepare, Unprepared};
 use crate::tlsrpt::Tally;
 
 pub use client::{ClientError, check_client, client_of};
+pub(crate) use client::{dnssec_of, roots_of};
 pub use sts_cache::StoredPolicies;
 
 /// How long a claim holds. Longer than any attempt, so that nobody else takes up what is still being tried.
