@@ -15,6 +15,7 @@ pub mod pool;
 pub mod posture;
 pub mod retry;
 pub mod route;
+pub mod rule;
 pub mod tls;
 pub mod tlsrpt;
 pub mod webhook;
