@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
 use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::sending_dns::SendingDns;
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 use crate::webhooks::{self, Webhooks};
 
@@ -79,6 +80,7 @@ impl Server {
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
+        let sending_dns = SendingDns::of(&config, client.dns().clone());
         let web = webhooks::web_of(&config)?;
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
@@ -98,7 +100,8 @@ impl Server {
             tally.clone(),
         );
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app = App::new(store.clone(), accepted, config.public_url.clone()).with_webhook_client(web.clone());
+        let app =
+            App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
         let router = api::router(app);
         let webhooks = Webhooks::new(store.clone(), web, webhooks::Options { grace, ..webhooks::Options::default() });
 

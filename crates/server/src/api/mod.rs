@@ -1,6 +1,7 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
 mod access;
+mod dkim;
 mod docs;
 mod domains;
 mod events;
@@ -33,6 +34,7 @@ use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
 pub(crate) use self::webhooks::{new_signing_key, payload as notification, words as webhook_words};
+use crate::sending_dns::SendingDns;
 
 /// What the API works with.
 #[derive(Debug, Clone)]
@@ -40,6 +42,7 @@ pub struct App {
     store: Store,
     wake: Arc<Notify>,
     public_url: Option<Url>,
+    sending_dns: SendingDns,
     /// Shared out among the forms that are in memory.
     memory: Arc<Semaphore>,
     /// Who may come in.
@@ -51,12 +54,13 @@ pub struct App {
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
-    /// links are made of what the client called us.
-    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
+    /// links are made of what the client called us. `sending_dns` looks for the records of domains.
+    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
         App {
             store,
             wake,
             public_url,
+            sending_dns,
             memory: Arc::new(Semaphore::new(MEMORY_UNITS)),
             door: Arc::default(),
             uploads: Arc::default(),
@@ -76,6 +80,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
+        ("dkim", dkim::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),
