@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod credential;
 mod domain;
 mod error;
 mod event;
@@ -26,6 +27,7 @@ mod store;
 mod time;
 pub mod tlsrpt;
 
+pub use credential::{Credential, PasswordHash};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{

@@ -72,7 +72,7 @@ impl Store {
         self.engine.close().await;
     }
 
-    #[cfg(test)]
+    /// What the aggregates' own operations go to.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }

@@ -6,8 +6,9 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
+//!   [`domain`], [`key`], [`credential`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
 
+mod credential;
 mod domain;
 mod event;
 mod filter;

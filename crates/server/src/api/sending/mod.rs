@@ -3,6 +3,7 @@
 mod mime_headers;
 mod options;
 mod request;
+mod submitted;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +15,7 @@ use smtp::{Address, Domain};
 use store::{AttachmentSummary, Method, NewMessage, SendingDomain, Timestamp};
 
 pub(crate) use options::{excerpt, not_supported, once, yes_no};
+pub(crate) use submitted::{Refused, Submitted};
 
 use self::options::Options;
 use self::request::{MimeRequest, SendRequest};
@@ -55,15 +57,18 @@ async fn send(app: &App, domain: SendingDomain, request: Request, work: Work) ->
     let origin = Origin::of(&request);
     let form = Form::read(app, request).await?;
     let ready = prepare(form, domain.name.clone(), work).await?;
-    keep(app, domain, origin, ready).await
+    let message_id = keep(app, domain, origin, ready).await?;
+    Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
 }
 
 /// A message in its final bytes, with all that decides its fate.
-struct Ready {
+pub(crate) struct Ready {
     message: Message,
     wire: Vec<u8>,
     recipients: Vec<Address>,
     options: Options,
+    /// Nobody is to be told of failures (RFC 5321 §4.5.5).
+    null_return_path: bool,
 }
 
 impl Ready {
@@ -71,7 +76,8 @@ impl Ready {
         if message.content.len() as u64 > MESSAGE_OCTETS {
             return Err(ApiError::too_large("message size exceeds 25MiB limit"));
         }
-        Ok(Ready { wire: smtp::data::to_wire(&message.content), message, recipients, options })
+        let wire = smtp::data::to_wire(&message.content);
+        Ok(Ready { wire, message, recipients, options, null_return_path: false })
     }
 }
 
@@ -140,25 +146,28 @@ fn to_ascii_json(map: &Map<String, Value>) -> String {
     json
 }
 
-/// Where a request came from.
-struct Origin {
-    key_id: Option<i64>,
-    ip: Option<IpAddr>,
+/// Where a message came from, and how.
+pub(crate) struct Origin {
+    pub(crate) method: Method,
+    pub(crate) key_id: Option<i64>,
+    pub(crate) ip: Option<IpAddr>,
 }
 
 impl Origin {
     fn of(request: &Request) -> Origin {
         let extensions = request.extensions();
         Origin {
+            method: Method::Http,
             key_id: extensions.get::<Caller>().map(|caller| caller.key_id),
             ip: extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip()),
         }
     }
 }
 
-/// Hands the message to the store. Only when that has it on disk is anything promised.
-async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<Json, ApiError> {
-    let Ready { message, wire, recipients, options } = ready;
+/// Hands the message to the store and gives its Message-ID, without brackets. Only when the store has it on disk is
+/// anything promised.
+pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
+    let Ready { message, wire, recipients, options, null_return_path } = ready;
     let message_id = message.message_id.clone();
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
@@ -166,7 +175,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         size: file.size as u64,
     };
     let new = NewMessage {
-        return_path: return_path(&message, &domain.name),
+        return_path: if null_return_path { String::new() } else { return_path(&message, &domain.name) },
         header_from: message.from_text(),
         size: message.content.len() as u64,
         tls: tls::resolve(options.tls, domain.tls),
@@ -178,7 +187,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         attachments: message.attachments.into_iter().map(summary).collect(),
         tags: options.tags,
         user_variables: options.variables,
-        method: Method::Http,
+        method: origin.method,
         test_mode: options.test_mode.unwrap_or(false),
         deliver_at: options.deliver_at.map(Timestamp::from_micros),
         recipients,
@@ -189,7 +198,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
     let App { store, wake, .. } = app.clone();
     let kept = tokio::spawn(async move { store.accept(new).await.inspect(|_| wake.notify_one()) });
     kept.await.map_err(|_| ApiError::internal())??;
-    Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
+    Ok(message_id)
 }
 
 /// Where failures are reported to: the author, if the author's domain is the sending domain or lies below it.

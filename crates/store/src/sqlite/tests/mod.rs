@@ -1,6 +1,7 @@
 //! The engine on real files.
 
 mod accept;
+mod credentials;
 mod disaster;
 mod door;
 mod events;
