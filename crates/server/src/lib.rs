@@ -9,4 +9,6 @@ pub mod config;
 pub mod demo;
 pub mod queue;
 pub mod serve;
+mod smtpd;
+mod submission;
 pub mod tlsrpt;
