@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod dkim;
 pub mod queue;
 pub mod serve;
 mod smtpd;

@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 mod credential;
+pub mod dkim;
 mod domain;
 mod error;
 mod event;

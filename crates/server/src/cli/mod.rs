@@ -1,5 +1,6 @@
 //! The command line.
 
+mod dkim;
 mod domain;
 mod key;
 mod report;

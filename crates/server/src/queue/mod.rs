@@ -8,6 +8,7 @@ mod client;
 mod outcome;
 mod prepare;
 mod sessions;
+mod sign;
 mod sts_cache;
 #[cfg(test)]
 mod tests;

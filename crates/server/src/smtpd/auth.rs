@@ -72,7 +72,9 @@ impl<H: Handler> Session<H> {
             (Some(other), Some(login), Some(password), None) if other.is_empty() || other == login => {
                 Ok((login.to_owned(), password.to_owned()))
             }
-            (Some(_), Some(_), Some(_), None) => Err(Failed::Refused(reply(535, 7, 8, "Nobody may act for another login"))),
+            (Some(_), Some(_), Some(_), None) => {
+                Err(Failed::Refused(reply(535, 7, 8, "Nobody may act for another login")))
+            }
             _ => Err(Failed::Refused(reply(501, 5, 2, "The response is not one of PLAIN"))),
         }
     }

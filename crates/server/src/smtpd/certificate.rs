@@ -120,7 +120,8 @@ fn make_self_signed(path: &Path, host: &str) -> Result<(), String> {
     let write = || -> io::Result<()> {
         // Whole or not at all, and its key for nobody else.
         let unfinished = path.with_extension("new");
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(made.cert.pem().as_bytes())?;
         file.write_all(made.signing_key.serialize_pem().as_bytes())?;
         file.sync_all()?;

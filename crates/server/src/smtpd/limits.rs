@@ -50,7 +50,7 @@ pub(crate) struct Times {
 
 impl Default for Times {
     fn default() -> Times {
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         Times {
             handshake: minutes(1),
             until_login: minutes(2),

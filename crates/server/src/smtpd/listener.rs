@@ -72,7 +72,10 @@ pub(crate) async fn serve<H: Handler + 'static>(
     let end = Instant::now() + grace;
     while let Ok(Some(_)) = tokio::time::timeout_at(end, connections.join_next()).await {}
     if !connections.is_empty() {
-        tracing::warn!(service = service.terms.service, "messages still under way after the time of grace are given up");
+        tracing::warn!(
+            service = service.terms.service,
+            "messages still under way after the time of grace are given up"
+        );
     }
 }
 

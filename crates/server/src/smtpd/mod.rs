@@ -13,8 +13,6 @@ mod content;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod session;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use std::collections::HashSet;

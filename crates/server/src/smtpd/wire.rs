@@ -46,14 +46,7 @@ enum Stream {
 impl Wire {
     pub(super) fn new(stream: TcpStream, times: Times, stop: watch::Receiver<bool>) -> Wire {
         let deadline = Instant::now() + times.connection;
-        Wire {
-            stream: Stream::Plain(stream),
-            input: BytesMut::new(),
-            output: Vec::new(),
-            stop,
-            times,
-            deadline,
-        }
+        Wire { stream: Stream::Plain(stream), input: BytesMut::new(), output: Vec::new(), stop, times, deadline }
     }
 
     pub(super) fn is_tls(&self) -> bool {

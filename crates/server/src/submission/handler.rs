@@ -169,7 +169,7 @@ impl Submission {
 
 /// How many servers a message went through (RFC 5321 §6.3).
 fn hops(content: &[u8]) -> usize {
-    let lines = content.split(|b| *b == b'\n').take_while(|line| !matches!(line, b"" | b"\r"));
+    let lines = content.split(|b| *b == b'\n').take_while(|line| !matches!(*line, b"" | b"\r"));
     lines.filter(|line| line.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"received:"))).count()
 }
 

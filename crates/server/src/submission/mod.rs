@@ -18,10 +18,10 @@ use self::handler::Submission;
 use crate::api::App;
 use crate::api::limits::{MESSAGE_OCTETS, RECIPIENTS};
 use crate::config::Config;
+use crate::smtpd::Terms;
 use crate::smtpd::certificate::{CertificateError, Certificates, Files};
 use crate::smtpd::limits::Times;
 use crate::smtpd::listener::{Service, Tls, serve};
-use crate::smtpd::Terms;
 
 /// The listeners of submission, where they are configured.
 #[derive(Debug, Default)]

@@ -93,7 +93,8 @@ impl Passwords {
             return Ok(true);
         }
         let (phc, password) = (known.map_or(NOBODYS, PasswordHash::as_str).to_owned(), password.to_owned());
-        let is_right = self.in_turn(move || Argon2::default().verify_password(password.as_bytes(), phc.as_str()).is_ok());
+        let is_right =
+            self.in_turn(move || Argon2::default().verify_password(password.as_bytes(), phc.as_str()).is_ok());
         let is_right = is_right.await? && known.is_some();
         if let Some(tag) = tag.filter(|_| is_right) {
             self.remember(tag);

@@ -68,7 +68,7 @@ impl Server {
     }
 
     pub(crate) async fn add_domain(&self, name: &str, tls: TlsSettings) {
-        let new = NewDomain { name: name.parse().unwrap(), tls, now: Timestamp::now() };
+        let new = NewDomain { name: name.parse().unwrap(), tls, dkim: None, now: Timestamp::now() };
         self.store.create_domain(new).await.unwrap();
     }
 

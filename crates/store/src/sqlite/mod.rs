@@ -6,9 +6,10 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`domain`], [`key`], [`credential`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
+//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`], [`credential`].
 
 mod credential;
+mod dkim;
 mod domain;
 mod event;
 mod filter;

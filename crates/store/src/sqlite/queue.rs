@@ -43,7 +43,7 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, accepted_at
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at
     FROM message WHERE id = ?1";
 
 pub(super) const NEXT_DUE: &str =
@@ -257,6 +257,7 @@ fn job_of(
         return_path: get(row, "return_path")?,
         message_id: get(row, "message_id")?,
         tls: resolved(row)?,
+        dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
         accepted_at: time(row, "accepted_at")?,

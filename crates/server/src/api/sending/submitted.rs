@@ -2,11 +2,12 @@
 //!
 //! The options are read by the code that reads a form's, so that a header means at port 587 what it means over HTTP.
 
-use smtp::Address;
+use smtp::{Address, Domain};
 
 use super::mime_headers::{for_each_option, without_options};
 use super::options::Options;
-use super::{ApiError, Domain, Ready, all_headers, identity};
+use super::{Ready, all_headers, identity};
+use crate::api::http::error::ApiError;
 use crate::api::http::time;
 
 /// What a transaction brought in.
