@@ -1,6 +1,6 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
-mod credentials;
+pub(crate) mod credentials;
 mod domains;
 mod events;
 mod health;

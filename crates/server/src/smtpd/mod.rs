@@ -13,6 +13,8 @@ mod content;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod session;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::collections::HashSet;
@@ -66,16 +68,14 @@ pub(crate) struct Transaction {
     pub(crate) recipients: Vec<Rcpt>,
     /// What the client called itself, one word of printable ASCII.
     pub(crate) client: String,
-    /// Whether it came over TLS.
-    pub(crate) tls: bool,
     known: HashSet<Address>,
     /// RCPT commands, refused ones too.
     attempts: usize,
 }
 
 impl Transaction {
-    fn new(mail: Mail, client: String, tls: bool) -> Transaction {
-        Transaction { mail, recipients: Vec::new(), client, tls, known: HashSet::new(), attempts: 0 }
+    fn new(mail: Mail, client: String) -> Transaction {
+        Transaction { mail, recipients: Vec::new(), client, known: HashSet::new(), attempts: 0 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP API over real sockets and a real store: what a client sees, and what was kept.
 
 mod access;
+mod credentials;
 mod domains;
 mod events;
 mod sending;
