@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use smtp::request::{Mail, Rcpt};
 use smtp::{Address, Domain, Reply, ReturnPath};
-use store::{Credential, Method};
+use store::{Credential, Method, StoreError};
 
 use super::guard::Guard;
 use super::limits::{HOPS, LOGIN_OCTETS};
@@ -34,13 +34,10 @@ impl Submission {
     }
 
     /// The credential of that login. What cannot be a login has none.
-    async fn find(&self, login: &str) -> Result<Option<Credential>, Reply> {
+    async fn find(&self, login: &str) -> Result<Option<Credential>, StoreError> {
         let Some((mailbox, domain)) = login.rsplit_once('@') else { return Ok(None) };
         let Ok(domain) = domain.parse::<Domain>() else { return Ok(None) };
-        self.app.store.credential(&domain, mailbox).await.map_err(|error| {
-            tracing::error!(%error, "a login could not be looked up");
-            not_now()
-        })
+        self.app.store.credential(&domain, mailbox).await
     }
 }
 
@@ -63,9 +60,10 @@ impl Handler for Connection {
         };
         let known = match self.submission.find(&login).await {
             Ok(known) => known,
-            Err(refused) => {
+            Err(error) => {
+                tracing::error!(%error, "a login could not be looked up");
                 guard.forgive(self.ip, &login, false, Instant::now());
-                return Err(refused);
+                return Err(no_login_now());
             }
         };
         match app.passwords.verify(password, known.as_ref().map(|known| &known.hash)).await {
@@ -81,7 +79,7 @@ impl Handler for Connection {
             }
             Err(Busy) => {
                 guard.forgive(self.ip, &login, false, Instant::now());
-                Err(not_now())
+                Err(no_login_now())
             }
         }
     }
@@ -90,7 +88,7 @@ impl Handler for Connection {
     async fn mail(&mut self, _: &Mail) -> Result<(), Reply> {
         let gone = reply(421, 7, 0, "The credential is no longer valid, log in again");
         let Some(credential) = &self.credential else { return Err(gone) };
-        let found = self.submission.find(&credential.login()).await?;
+        let found = self.submission.find(&credential.login()).await.map_err(lost)?;
         if found.is_some_and(|found| found.hash == credential.hash) { Ok(()) } else { Err(gone) }
     }
 
@@ -127,7 +125,7 @@ impl Submission {
         if hops(&content) > HOPS {
             return Err(reply(554, 4, 6, "The message has been going round in circles"));
         }
-        let domain = self.app.store.domain(domain).await.map_err(|_| not_now())?;
+        let domain = self.app.store.domain(domain).await.map_err(lost)?;
         let domain = domain.ok_or_else(|| reply(550, 7, 1, "The sending domain is no longer there"))?;
         let submitted = Submitted {
             content,
@@ -173,8 +171,14 @@ fn hops(content: &[u8]) -> usize {
     lines.filter(|line| line.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"received:"))).count()
 }
 
-fn not_now() -> Reply {
-    reply(454, 7, 0, "Temporary failure, try again later")
+fn no_login_now() -> Reply {
+    reply(454, 7, 0, "Nobody can log in now, try again later")
+}
+
+/// The store does not answer.
+fn lost(error: StoreError) -> Reply {
+    tracing::error!(%error, "the store refused an operation");
+    reply(451, 3, 0, "Nothing can be taken now, try again later")
 }
 
 fn fault() -> Reply {
