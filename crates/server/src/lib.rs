@@ -12,4 +12,5 @@ pub mod queue;
 pub mod serve;
 mod smtpd;
 mod submission;
+mod text;
 pub mod tlsrpt;

@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::dnssec::DnssecStatus;
 use delivery::resolve::Dns;
 use store::{Purge, Role, Store, StoreError, Timestamp};
 use tokio::net::TcpListener;
@@ -216,12 +215,10 @@ async fn listen_if(
     }
 }
 
-/// Whether DANE is on is told at every start: a resolver that does not validate turns it off.
+/// Whether DANE is on is told at every start: a resolver that does not validate turns it off. The first look, and each
+/// that finds it changed, writes the line.
 async fn tell_dnssec(dns: Dns) {
-    match dns.dnssec().await {
-        DnssecStatus::On(mode) => tracing::info!(?mode, "DNSSEC and DANE are on"),
-        DnssecStatus::Off { because } => tracing::warn!(because, "DANE is off"),
-    }
+    dns.dnssec().await;
 }
 
 /// Settings that are allowed and likely not meant.

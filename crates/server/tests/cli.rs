@@ -228,10 +228,12 @@ fn commands_work_beside_a_running_server() {
     assert_eq!(status, 200);
     assert!(body.replace(' ', "").contains(r#""require_tls":true"#), "{body}");
 
-    let other = text(&place.run(&["key", "add"]).stdout).trim().to_owned();
+    let other = text(&place.run(&["key", "create"]).stdout).trim().to_owned();
     assert_eq!(server.get("/v4/domains", &other).0, 200);
     let keys = place.json(&["key", "list", "--json"]);
     place.run(&["key", "delete", &keys[1]["id"].to_string()]);
+    // The server remembers for a second that the key was good.
+    std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(server.get("/v4/domains", &other).0, 401);
     server.stop();
 }

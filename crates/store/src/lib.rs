@@ -35,7 +35,7 @@ pub use event::{
     AttemptRecord, ConnectionRecord, Cursor, CursorError, Direction, Event, EventKind, EventQuery, FailureReason,
     Field, Filter, NewEvent, Severity,
 };
-pub use key::{ApiKey, KeyHash, NewKey};
+pub use key::{ApiKey, KeyHash, KeyRole, KeyScope, NewKey};
 pub use location::{Location, LocationError, Role};
 pub use message::{AttachmentSummary, MessageId, MessageKey, MessageSummary, Method, NewMessage};
 pub use queue::{Claim, ClaimedRecipient, Job, NewState, RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome};

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::json;
 use smtp::Domain;
 use store::{Role, Store, StoreError, Timestamp};
 
@@ -138,7 +139,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
 fn check(loaded: &Loaded, domain: Domain, json: bool) -> Result<(), Failure> {
     let found = runtime()?.block_on(check::run(&loaded.config, domain)).map_err(|error| unusable(loaded, &error))?;
     match json {
-        true => print(format_args!("{:#}\n", found.to_json())),
+        true => print(format_args!("{:#}\n", json!(found))),
         false => print(found),
     }
 }
@@ -162,7 +163,8 @@ fn show_config(loaded: &Loaded, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// Runs a command on the store directly. The server sees what it did with its next request.
+/// Runs a command on the store directly. The server sees what it did with its next request, and that a key is gone
+/// within a second.
 fn on_store(loaded: &Loaded, command: impl AsyncFnOnce(&Store) -> Result<(), Failure>) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let store = Store::open(&loaded.config.store, Role::Tool).await?;

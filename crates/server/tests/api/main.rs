@@ -4,6 +4,7 @@ mod access;
 mod credentials;
 mod domains;
 mod events;
+mod keys;
 mod sending;
 mod support;
 mod tls;

@@ -87,6 +87,13 @@ impl World {
         self.server = Some(Running { process, base: format!("http://{address}"), submission });
     }
 
+    /// Stops the program, and starts it with other settings.
+    pub(crate) fn restart_with(&mut self, settings: &[(&'static str, &str)]) {
+        assert_eq!(self.terminate(), Some(0));
+        self.settings.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        self.run();
+    }
+
     /// What a command says, run beside the server on its store. It must succeed.
     pub(crate) fn tool(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waxwing"));

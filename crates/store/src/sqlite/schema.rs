@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     super::tlsrpt::TABLES,
     super::sts::TABLES,
     super::dkim::TABLES,
+    super::key::ACCESS,
     super::credential::TABLES,
 ];
 

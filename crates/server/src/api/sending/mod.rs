@@ -160,7 +160,7 @@ impl Origin {
         let extensions = request.extensions();
         Origin {
             method: Method::Http,
-            key_id: extensions.get::<Caller>().map(|caller| caller.key_id),
+            key_id: extensions.get::<Caller>().map(Caller::key_id),
             ip: extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip()),
         }
     }

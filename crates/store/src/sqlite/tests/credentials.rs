@@ -13,7 +13,7 @@ fn credential(name: &str, mailbox: &str) -> Credential {
 }
 
 async fn create_domain(store: &Store, name: &str) {
-    let new = NewDomain { name: domain(name), tls: TlsSettings::default(), now: Timestamp::from_secs(1) };
+    let new = NewDomain { name: domain(name), tls: TlsSettings::default(), dkim: None, now: Timestamp::from_secs(1) };
     store.create_domain(new).await.unwrap();
 }
 
