@@ -78,7 +78,7 @@ fn check_tells_a_finding_and_demo_takes_no_configuration() {
     let output = command.env("WAXWING_RESOLVER", "127.0.0.1:9").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&found["domain"], found["settings"].as_array().unwrap().len()), (&"example.test".into(), 4));
+    assert_eq!((&found["domain"], found["settings"].as_array().unwrap().len()), (&"example.test".into(), 6));
 
     let output = place.run(&["demo", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

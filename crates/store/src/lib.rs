@@ -13,11 +13,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod copy;
 mod credential;
 pub mod dkim;
 mod domain;
 mod error;
 mod event;
+pub mod inspect;
 mod key;
 mod location;
 mod message;
@@ -28,6 +30,7 @@ mod store;
 mod time;
 pub mod tlsrpt;
 
+pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use credential::{Credential, PasswordHash};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;

@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod credentials;
+mod docs;
 mod domains;
 mod events;
 mod health;
@@ -72,6 +73,7 @@ fn operations() -> Vec<Operation> {
         ("tls", tls_reports::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),
+        ("health", docs::operations()),
     ];
     let areas = areas.into_iter().map(|(area, operations)| operations.into_iter().map(move |one| one.of_area(area)));
     areas.flatten().flat_map(Operation::with_twin).collect()

@@ -59,6 +59,26 @@ async fn a_message_travels_with_its_options_and_without_their_headers() {
     assert_eq!(body.trim_end(), "Body.\r\n.dot");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_recipient_gets_a_copy_of_its_own_if_asked_for() {
+    let world = world_with("good").await;
+    let mut client = world.log_in().await;
+    let message = "From: me@sender.example\r\nTo: %recipient%\r\nSubject: Hi %recipient.name%\r\n\
+        X-Mailgun-Recipient-Variables: {\"a@good.test\": {\"name\": \"Ann\"},\r\n \"b@good.test\": {\"name\": \"Bob\"}}\r\n\r\nHi";
+    let id = id_of(&client.send("", &["a@good.test", "b@good.test"], message).await);
+    for event in world.events_of(&id, 2).await {
+        assert_eq!(event["event"], "delivered", "{event:#}");
+    }
+    let mut subjects: Vec<String> = Vec::new();
+    for message in world.lab.receiver("good").messages() {
+        let text = message.text();
+        assert!(!text.contains("Recipient-Variables"), "{text}");
+        subjects.extend(text.lines().find(|line| line.starts_with("Subject:")).map(str::to_owned));
+    }
+    subjects.sort();
+    assert_eq!(subjects, ["Subject: Hi Ann", "Subject: Hi Bob"]);
+}
+
 /// The columns that need a host each, with the four settings as headers: the table holds for submission too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tls_table_holds() {

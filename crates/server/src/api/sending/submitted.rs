@@ -2,11 +2,13 @@
 //!
 //! The options are read by the code that reads a form's, so that a header means at port 587 what it means over HTTP.
 
+use message::Mailbox;
 use smtp::{Address, Domain};
 
 use super::mime_headers::{for_each_option, without_options};
 use super::options::Options;
-use super::{Ready, all_headers, identity};
+use super::request::{MimeRequest, Recipients};
+use super::{Ready, take_whole};
 use crate::api::http::error::ApiError;
 use crate::api::http::time;
 
@@ -37,11 +39,11 @@ impl Submitted {
     pub(crate) fn ready(self, domain: &Domain) -> Result<Ready, Refused> {
         let now = time::now();
         let options = self.options(now).map_err(Refused::Option)?;
-        let content = without_options(&self.content);
-        let mut message = message::accept(&content, &all_headers(&options), &identity(now, domain))
-            .map_err(|error| Refused::Message(ApiError::bad_request(error.to_string())))?;
-        message.content.splice(..0, self.received.into_bytes());
-        let ready = Ready::new(message, self.recipients, options).map_err(Refused::Message)?;
+        let to: Result<Vec<_>, _> = self.recipients.into_iter().map(|address| Mailbox::new(None, address)).collect();
+        let to = to.map_err(|error| Refused::Message(ApiError::bad_request(error.to_string())))?;
+        let recipients = Recipients::new(&to, &[], &options).map_err(Refused::Message)?;
+        let request = MimeRequest { message: without_options(&self.content).into(), recipients, options };
+        let ready = take_whole(request, &self.received, domain, now).map_err(Refused::Message)?;
         Ok(Ready { null_return_path: self.null_return_path, ..ready })
     }
 
