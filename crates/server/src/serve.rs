@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
 use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::CertificateError;
 use crate::submission::{self, Listeners};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
@@ -90,6 +91,7 @@ impl Server {
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
+        let sending_dns = SendingDns::of(&config, client.dns().clone());
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
 
@@ -108,7 +110,7 @@ impl Server {
             tally.clone(),
         );
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app = App::new(store.clone(), accepted, config.public_url.clone());
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns);
         let reload = Arc::new(Notify::new());
         let submission = submission::start(listeners, &config, app.clone(), reload.clone(), &stopped)?;
         let router = api::router(app);

@@ -16,6 +16,7 @@
 mod copy;
 mod credential;
 pub mod dkim;
+pub mod dns_check;
 mod domain;
 mod error;
 mod event;

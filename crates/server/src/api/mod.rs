@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod credentials;
+mod dkim;
 mod docs;
 mod domains;
 mod events;
@@ -31,6 +32,7 @@ use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
+use crate::sending_dns::SendingDns;
 use crate::submission::password::Passwords;
 
 pub(crate) use self::http::time;
@@ -41,6 +43,7 @@ pub struct App {
     pub(crate) store: Store,
     wake: Arc<Notify>,
     public_url: Option<Url>,
+    sending_dns: SendingDns,
     /// Shared out among the forms that are in memory.
     memory: Arc<Semaphore>,
     /// Who may come in.
@@ -53,11 +56,11 @@ pub struct App {
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
-    /// links are made of what the client called us.
-    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
+    /// links are made of what the client called us. `sending_dns` looks for the records of domains.
+    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
         let memory = Arc::new(Semaphore::new(MEMORY_UNITS));
         let (door, uploads, passwords) = Default::default();
-        App { store, wake, public_url, memory, door, uploads, passwords }
+        App { store, wake, public_url, sending_dns, memory, door, uploads, passwords }
     }
 }
 
@@ -68,6 +71,7 @@ fn operations() -> Vec<Operation> {
         ("events", events::operations()),
         ("domains", domains::operations()),
         ("domains", credentials::operations()),
+        ("dkim", dkim::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),

@@ -3,6 +3,7 @@
 mod access;
 mod copies;
 mod credentials;
+mod dkim;
 mod domains;
 mod events;
 mod keys;
