@@ -10,5 +10,7 @@ mod evidence;
 mod journey;
 mod posture;
 mod reuse;
+mod smtp_client;
+mod submission;
 mod table;
 mod world;
