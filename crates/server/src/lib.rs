@@ -13,6 +13,8 @@ pub mod doctor;
 pub mod queue;
 pub mod sending_dns;
 pub mod serve;
+mod smtpd;
+mod submission;
 mod text;
 pub mod tlsrpt;
 pub mod webhooks;

@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 mod copy;
+mod credential;
 pub mod dkim;
 pub mod dns_check;
 mod domain;
@@ -32,6 +33,7 @@ pub mod tlsrpt;
 pub mod webhook;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};
+pub use credential::{Credential, PasswordHash};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{

@@ -1,6 +1,7 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
 mod access;
+pub(crate) mod credentials;
 mod dkim;
 mod docs;
 mod domains;
@@ -8,11 +9,11 @@ mod events;
 mod health;
 mod http;
 mod keys;
-mod limits;
+pub(crate) mod limits;
 mod openapi;
 mod operation;
 mod schema;
-mod sending;
+pub(crate) mod sending;
 mod tls;
 mod tls_reports;
 mod webhooks;
@@ -35,11 +36,14 @@ use self::http::{auth, log};
 use self::operation::{Access, Operation};
 pub(crate) use self::webhooks::{new_signing_key, payload as notification, words as webhook_words};
 use crate::sending_dns::SendingDns;
+use crate::submission::password::Passwords;
+
+pub(crate) use self::http::time;
 
 /// What the API works with.
 #[derive(Debug, Clone)]
 pub struct App {
-    store: Store,
+    pub(crate) store: Store,
     wake: Arc<Notify>,
     public_url: Option<Url>,
     sending_dns: SendingDns,
@@ -49,6 +53,8 @@ pub struct App {
     door: Arc<auth::Door>,
     /// What strangers may upload.
     uploads: Arc<tls_reports::Gate>,
+    /// Hashes passwords, for all who have any to hash.
+    pub(crate) passwords: Arc<Passwords>,
     webhook_tester: webhooks::Tester,
 }
 
@@ -64,6 +70,7 @@ impl App {
             memory: Arc::new(Semaphore::new(MEMORY_UNITS)),
             door: Arc::default(),
             uploads: Arc::default(),
+            passwords: Arc::default(),
             webhook_tester: webhooks::Tester::new(None),
         }
     }
@@ -80,6 +87,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
+        ("domains", credentials::operations()),
         ("dkim", dkim::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),

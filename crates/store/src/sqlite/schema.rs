@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     super::key::ACCESS,
     super::copy::TABLES,
     super::dns_check::TABLES,
+    super::credential::TABLES,
     super::webhook::TABLES,
 ];
 
