@@ -4,6 +4,8 @@
 mod common;
 #[path = "published/dane.rs"]
 mod dane;
+#[path = "published/dane_names.rs"]
+mod dane_names;
 
 use std::sync::Arc;
 use std::time::Duration;
