@@ -6,6 +6,8 @@ mod common;
 mod dane;
 #[path = "published/dane_names.rs"]
 mod dane_names;
+#[path = "published/rules.rs"]
+mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +73,9 @@ impl World {
         let plain = scenario.client(&self.lab);
         match &self.signed {
             None => plain,
-            Some((_, _, dns)) => Client::new(plain.options().clone(), dns.clone(), self.tls()),
+            Some((_, _, dns)) => {
+                Client::new(plain.options().clone(), dns.clone(), self.tls()).with_rules(scenario.rules.clone())
+            }
         }
     }
 

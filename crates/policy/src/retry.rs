@@ -22,6 +22,11 @@ impl Schedule {
         let index = usize::try_from(attempt_no.checked_sub(1)?).ok()?;
         self.0.get(index).copied()
     }
+
+    /// The same where no attempt may be made later than `left` from now.
+    pub fn wait_within(&self, attempt_no: u32, left: Option<Duration>) -> Option<Duration> {
+        self.wait_after(attempt_no).filter(|wait| left.is_none_or(|left| *wait < left))
+    }
 }
 
 impl Default for Schedule {
@@ -42,5 +47,21 @@ mod tests {
         assert_eq!(minutes, [Some(10), Some(15), Some(30), Some(60), Some(120), Some(240), None, None]);
         assert!(schedule.waits().iter().sum::<Duration>() < Duration::from_secs(8 * 3600));
         assert_eq!(schedule.wait_after(0), None);
+    }
+
+    #[test]
+    fn a_window_ends_the_schedule() {
+        let schedule = Schedule::default();
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        for (attempt_no, left, expected) in [
+            (1, None, Some(10)),
+            (1, Some(11), Some(10)),
+            (1, Some(10), None),
+            (1, Some(0), None),
+            (6, Some(1000), Some(240)),
+            (7, Some(1000), None),
+        ] {
+            assert_eq!(schedule.wait_within(attempt_no, left.map(minutes)), expected.map(minutes));
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod api;
 pub mod check;
 pub mod cli;
 pub mod config;
+mod copies;
 pub mod demo;
 mod dkim;
 pub mod doctor;

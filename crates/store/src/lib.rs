@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod copy;
 pub mod dkim;
 mod domain;
 mod error;
@@ -28,6 +29,7 @@ mod store;
 mod time;
 pub mod tlsrpt;
 
+pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{

@@ -15,8 +15,8 @@ use crate::tlsrpt::{
     TlsReportState,
 };
 use crate::{
-    Claim, DomainQuery, Event, EventQuery, Job, Location, MessageId, MessageKey, NewDomain, NewMessage,
-    RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
+    Claim, DomainQuery, Event, EventQuery, IndividualCopy, Job, Location, MessageId, MessageKey, NewDomain, NewMessage,
+    RecipientId, RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
 };
 
 /// What is kept. Clones share the same store.
@@ -107,6 +107,11 @@ impl Store {
     /// The content of a message in the form of DATA; `None` when it was purged.
     pub async fn wire(&self, message: MessageId) -> Result<Option<Bytes>, StoreError> {
         self.engine.wire(message).await
+    }
+
+    /// What the recipient's own copy is made with.
+    pub async fn copy(&self, recipient: RecipientId) -> Result<Option<IndividualCopy>, StoreError> {
+        self.engine.copy(recipient).await
     }
 
     /// Writes what became of recipients, and the events that tell it, all or nothing. Their leases end.

@@ -3,13 +3,12 @@
 
 use testkit::Ca;
 
-use super::dane::{hex, record_of, validating};
+use super::dane::{hex, record_of, sha256, validating};
 use super::*;
 
 /// The first certificate of the host's chain that is no leaf, as `2 0 1`.
 fn record_of_authority(ca: &Ca) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &ca.der());
-    format!("TLSA 2 0 1 {}", hex(digest.as_ref()))
+    format!("TLSA 2 0 1 {}", hex(&sha256(&ca.der())))
 }
 
 /// A certificate that no root vouches for, with its authority beside it.

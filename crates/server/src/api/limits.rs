@@ -30,6 +30,9 @@ pub(crate) const TAGS: usize = 10;
 /// How far ahead `o:deliverytime` may be, as Mailgun has it.
 pub(crate) const DELIVERY_AHEAD_SECONDS: i64 = 7 * 24 * 60 * 60;
 
+/// Shortest and longest `o:deliver-within`, in minutes, as Mailgun has it.
+pub(crate) const DELIVER_WITHIN_MINUTES: std::ops::RangeInclusive<i64> = 5..=24 * 60;
+
 /// Longest query of a request for events, in octets.
 pub(crate) const QUERY_OCTETS: usize = 4096;
 /// Longest page token, in octets: the base64 of a query, in which JSON may double every octet, and its position.

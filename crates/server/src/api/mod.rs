@@ -1,6 +1,7 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
 mod access;
+mod docs;
 mod domains;
 mod events;
 mod health;
@@ -64,6 +65,7 @@ fn operations() -> Vec<Operation> {
         ("tls", tls_reports::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),
+        ("health", docs::operations()),
     ];
     let areas = areas.into_iter().map(|(area, operations)| operations.into_iter().map(move |one| one.of_area(area)));
     areas.flatten().flat_map(Operation::with_twin).collect()

@@ -26,7 +26,7 @@ async fn serve() -> Response {
 }
 
 /// Describes the operations.
-fn document(operations: &[Operation]) -> Value {
+pub(super) fn document(operations: &[Operation]) -> Value {
     let (mut named, mut paths, mut areas) = (Named::new(), Map::new(), Vec::new());
     for operation in operations {
         if !areas.contains(&operation.area) {

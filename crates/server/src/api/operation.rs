@@ -141,6 +141,8 @@ pub(super) struct Operation {
     pub(super) answers: Vec<Answer>,
     pub(super) handler: MethodRouter<App>,
     pub(super) has_twin: bool,
+    /// The id of the one whose twin it is.
+    pub(super) twin_of: Option<String>,
 }
 
 impl Operation {
@@ -179,6 +181,7 @@ impl Operation {
             answers: Vec::new(),
             handler,
             has_twin: false,
+            twin_of: None,
         };
         let names_domain = operation.path_names().any(|name| name == "domain");
         match names_domain {
@@ -271,7 +274,7 @@ impl Operation {
             let other = if self.path.starts_with("/v3") { "/v4" } else { "/v3" };
             let path = format!("{other}{}", &self.path[other.len()..]);
             let id = format!("{}{}", self.id, other[1..].to_uppercase());
-            Operation { path, id, ..self.clone() }
+            Operation { path, id, twin_of: Some(self.id.clone()), ..self.clone() }
         });
         std::iter::once(self).chain(twin)
     }

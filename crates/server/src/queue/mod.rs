@@ -280,9 +280,13 @@ impl Shared {
     }
 
     async fn attempt(&self, job: &Job) -> Vec<RecipientOutcome> {
+        if job.expires_at.is_some_and(|end| end <= Timestamp::now()) {
+            return outcome::expired(job);
+        }
         let wire = match self.prepare.content(job).await {
             Ok(wire) => wire,
             Err(Unprepared::ContentLost) => return outcome::content_lost(job),
+            Err(Unprepared::Refused(words)) => return outcome::refused(job, &words),
             Err(Unprepared::Fault(words)) => return outcome::fault(job, words, &self.schedule, Timestamp::now()),
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();

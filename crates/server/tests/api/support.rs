@@ -25,7 +25,7 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     pub(crate) wake: Arc<Notify>,
     client: reqwest::Client,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Drop for Server {

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, Rows, params};
 use smtp::{Domain, EnhancedCode};
 
 use super::posture::{Recorded, Tally};
-use super::row::{get, number, parsed, resolved, time, to_json};
+use super::row::{from_json, get, number, optional_time, parsed, resolved, time, to_json};
 use super::writer::Writing;
 use super::{Engine, event};
 use crate::{
@@ -24,9 +24,9 @@ pub(super) const DUE_DESTINATIONS: &str = "
     WHERE due_at <= ?1 AND name NOT IN (SELECT value FROM json_each(?2))
     ORDER BY due_at LIMIT ?3";
 
-/// The message whose recipient at a destination has waited longest: the first entry in `recipient_due`.
+/// The recipient at a destination that has waited longest, and its message: the first entry in `recipient_due`.
 pub(super) const OLDEST_OF_DESTINATION: &str = "
-    SELECT message FROM recipient INDEXED BY recipient_due
+    SELECT message, id FROM recipient INDEXED BY recipient_due
     WHERE destination = ?1 AND due_at <= ?2
     ORDER BY due_at LIMIT 1";
 
@@ -36,6 +36,11 @@ pub(super) const DUE_OF_MESSAGE: &str = "
     WHERE message = ?1 AND destination = ?2 AND due_at <= ?3
     ORDER BY id LIMIT ?4";
 
+/// A recipient alone, where each one gets a copy of its own.
+const ONE_OF_MESSAGE: &str = "
+    SELECT id, address, attempts FROM recipient
+    WHERE id = ?1 AND EXISTS (SELECT 1 FROM message WHERE message.id = recipient.message AND copy_plan IS NOT NULL)";
+
 const WAITING_AT_DESTINATION: &str =
     "SELECT id FROM recipient INDEXED BY recipient_due WHERE destination = ?1 AND due_at IS NOT NULL";
 
@@ -43,7 +48,7 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at, expires_at, copy_plan
     FROM message WHERE id = ?1";
 
 pub(super) const NEXT_DUE: &str =
@@ -178,9 +183,10 @@ impl Ask {
     fn job(&self, writing: &Writing<'_>, destination: &Domain) -> Result<Option<Job>, StoreError> {
         let mut oldest = writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
         loop {
-            let message = oldest.query_row(params![destination.as_str(), self.now.as_micros()], |row| row.get(0));
-            let Some(message) = message.optional()?.map(MessageId) else { return Ok(None) };
-            let recipients = self.lease(writing, message, destination)?;
+            let values = params![destination.as_str(), self.now.as_micros()];
+            let found = oldest.query_row(values, |row| Ok((MessageId(row.get(0)?), RecipientId(row.get(1)?))));
+            let Some((message, first)) = found.optional()? else { return Ok(None) };
+            let recipients = self.lease(writing, message, first, destination)?;
             let ids: Vec<RecipientId> = recipients.iter().map(|recipient| recipient.id).collect();
             if ids.is_empty() {
                 continue;
@@ -196,23 +202,20 @@ impl Ask {
         &self,
         writing: &Writing<'_>,
         message: MessageId,
+        first: RecipientId,
         destination: &Domain,
     ) -> Result<Vec<ClaimedRecipient>, StoreError> {
-        let mut select = writing.connection.prepare_cached(DUE_OF_MESSAGE)?;
-        let most = number(RECIPIENTS_PER_JOB as u64);
-        let mut rows = select.query(params![message.0, destination.as_str(), self.now.as_micros(), most])?;
-        let mut recipients = Vec::new();
-        let mut unreadable = Vec::new();
-        while let Some(row) = rows.next()? {
-            let id = RecipientId(get(row, "id")?);
-            match (parsed(row, "address"), get(row, "attempts")) {
-                (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
-                _ => unreadable.push(id),
-            }
+        let connection = writing.connection;
+        let mut one = connection.prepare_cached(ONE_OF_MESSAGE)?;
+        let (mut recipients, mut unreadable) = claimed(one.query([first.0])?)?;
+        if recipients.is_empty() && unreadable.is_empty() {
+            let mut select = connection.prepare_cached(DUE_OF_MESSAGE)?;
+            let most = number(RECIPIENTS_PER_JOB as u64);
+            let values = params![message.0, destination.as_str(), self.now.as_micros(), most];
+            (recipients, unreadable) = claimed(select.query(values)?)?;
         }
-        drop(rows);
         self.give_up(writing, &unreadable, "unreadable recipient")?;
-        let mut lease = writing.connection.prepare_cached(LEASE)?;
+        let mut lease = connection.prepare_cached(LEASE)?;
         for recipient in &recipients {
             lease.execute(params![recipient.id.0, self.lease_until.as_micros()])?;
         }
@@ -241,6 +244,19 @@ impl Ask {
     }
 }
 
+/// The recipients that can be read, and the numbers of those that cannot.
+fn claimed(mut rows: Rows<'_>) -> Result<(Vec<ClaimedRecipient>, Vec<RecipientId>), StoreError> {
+    let (mut recipients, mut unreadable) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let id = RecipientId(get(row, "id")?);
+        match (parsed(row, "address"), get(row, "attempts")) {
+            (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
+            _ => unreadable.push(id),
+        }
+    }
+    Ok((recipients, unreadable))
+}
+
 fn job_of(
     writing: &Writing<'_>,
     message: MessageId,
@@ -260,8 +276,17 @@ fn job_of(
         dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
+        copy_plan: copy_plan(row)?,
+        expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
     }))
+}
+
+fn copy_plan(row: &Row<'_>) -> Result<Option<serde_json::Value>, StoreError> {
+    match get::<Option<String>>(row, "copy_plan")? {
+        Some(_) => from_json(row, "copy_plan").map(Some),
+        None => Ok(None),
+    }
 }
 
 /// No attempt was made, and none will be.

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     super::sts::TABLES,
     super::dkim::TABLES,
     super::key::ACCESS,
+    super::copy::TABLES,
 ];
 
 /// The version that this program reads and writes.
