@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
 use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::sending_dns::SendingDns;
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 
 pub use keys::{generate as generate_key, record as key_record};
@@ -78,6 +79,7 @@ impl Server {
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
+        let sending_dns = SendingDns::of(&config, client.dns().clone());
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
 
@@ -96,7 +98,7 @@ impl Server {
             tally.clone(),
         );
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let router = api::router(App::new(store.clone(), accepted, config.public_url.clone()));
+        let router = api::router(App::new(store.clone(), accepted, config.public_url.clone(), sending_dns));
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));

@@ -15,6 +15,7 @@
 
 mod copy;
 pub mod dkim;
+pub mod dns_check;
 mod domain;
 mod error;
 mod event;

@@ -1,6 +1,7 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
 mod access;
+mod dkim;
 mod docs;
 mod domains;
 mod events;
@@ -30,6 +31,7 @@ use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
+use crate::sending_dns::SendingDns;
 
 /// What the API works with.
 #[derive(Debug, Clone)]
@@ -37,6 +39,7 @@ pub struct App {
     store: Store,
     wake: Arc<Notify>,
     public_url: Option<Url>,
+    sending_dns: SendingDns,
     /// Shared out among the forms that are in memory.
     memory: Arc<Semaphore>,
     /// Who may come in.
@@ -47,10 +50,10 @@ pub struct App {
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
-    /// links are made of what the client called us.
-    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
+    /// links are made of what the client called us. `sending_dns` looks for the records of domains.
+    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
         let memory = Arc::new(Semaphore::new(MEMORY_UNITS));
-        App { store, wake, public_url, memory, door: Arc::default(), uploads: Arc::default() }
+        App { store, wake, public_url, sending_dns, memory, door: Arc::default(), uploads: Arc::default() }
     }
 }
 
@@ -60,6 +63,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
+        ("dkim", dkim::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),

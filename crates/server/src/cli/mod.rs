@@ -4,6 +4,7 @@ mod dkim;
 mod domain;
 mod key;
 mod report;
+mod sending_dns;
 mod serve;
 
 use std::fmt::Display;
@@ -132,7 +133,10 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(load()?),
         Command::Config { json } => show_config(&load()?, json),
-        Command::Domain(command) => on_store(&load()?, async |store| domain::run(store, command).await),
+        Command::Domain(command) => {
+            let loaded = load()?;
+            on_store(&loaded, async |store| domain::run(store, &loaded.config, command).await)
+        }
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
         Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),

@@ -2,6 +2,7 @@
 
 mod access;
 mod copies;
+mod dkim;
 mod domains;
 mod events;
 mod keys;
