@@ -13,5 +13,7 @@ pub mod doctor;
 pub mod queue;
 pub mod sending_dns;
 pub mod serve;
+mod smtpd;
+mod submission;
 mod text;
 pub mod tlsrpt;

@@ -90,6 +90,13 @@ pub(crate) const DOMAINS_PER_PAGE: usize = 1000;
 /// Domains on a page unless the request says otherwise.
 pub(crate) const DOMAINS_PER_PAGE_DEFAULT: usize = 100;
 
+/// Most SMTP credentials of a domain.
+pub(crate) const CREDENTIALS: u64 = 1000;
+/// Most credentials on a page, as Mailgun has it.
+pub(crate) const CREDENTIALS_PER_PAGE: usize = 1000;
+/// Credentials on a page unless the request says otherwise.
+pub(crate) const CREDENTIALS_PER_PAGE_DEFAULT: usize = 100;
+
 /// Longest range of `/v1/tls`, in days.
 pub(crate) const POSTURE_DAYS: u64 = 400;
 /// Most destinations on a page of `/v1/tls`.

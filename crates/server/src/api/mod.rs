@@ -1,6 +1,7 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
 mod access;
+pub(crate) mod credentials;
 mod dkim;
 mod docs;
 mod domains;
@@ -8,11 +9,11 @@ mod events;
 mod health;
 mod http;
 mod keys;
-mod limits;
+pub(crate) mod limits;
 mod openapi;
 mod operation;
 mod schema;
-mod sending;
+pub(crate) mod sending;
 mod tls;
 mod tls_reports;
 
@@ -32,11 +33,14 @@ use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
 use crate::sending_dns::SendingDns;
+use crate::submission::password::Passwords;
+
+pub(crate) use self::http::time;
 
 /// What the API works with.
 #[derive(Debug, Clone)]
 pub struct App {
-    store: Store,
+    pub(crate) store: Store,
     wake: Arc<Notify>,
     public_url: Option<Url>,
     sending_dns: SendingDns,
@@ -46,6 +50,8 @@ pub struct App {
     door: Arc<auth::Door>,
     /// What strangers may upload.
     uploads: Arc<tls_reports::Gate>,
+    /// Hashes passwords, for all who have any to hash.
+    pub(crate) passwords: Arc<Passwords>,
 }
 
 impl App {
@@ -53,7 +59,8 @@ impl App {
     /// links are made of what the client called us. `sending_dns` looks for the records of domains.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
         let memory = Arc::new(Semaphore::new(MEMORY_UNITS));
-        App { store, wake, public_url, sending_dns, memory, door: Arc::default(), uploads: Arc::default() }
+        let (door, uploads, passwords) = Default::default();
+        App { store, wake, public_url, sending_dns, memory, door, uploads, passwords }
     }
 }
 
@@ -63,6 +70,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
+        ("domains", credentials::operations()),
         ("dkim", dkim::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod credential;
 mod dkim;
 mod domain;
 mod key;
@@ -50,6 +51,9 @@ enum Command {
     /// API keys. Works while the server runs.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Logins for SMTP submission. Works while the server runs.
+    #[command(subcommand)]
+    Credential(credential::CredentialCommand),
     /// Reports about TLS that others sent us (RFC 8460). Works while the server runs.
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -138,6 +142,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             on_store(&loaded, async |store| domain::run(store, &loaded.config, command).await)
         }
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
+        Command::Credential(command) => on_store(&load()?, async |store| credential::run(store, command).await),
         Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),
         Command::Doctor { probe, json } => doctor(&load()?, doctor::Options { probe }, json),

@@ -8,9 +8,10 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
 //!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
-//!   [`dns_check`].
+//!   [`dns_check`], [`credential`].
 
 mod copy;
+mod credential;
 mod dkim;
 mod dns_check;
 mod domain;

@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     super::key::ACCESS,
     super::copy::TABLES,
     super::dns_check::TABLES,
+    super::credential::TABLES,
 ];
 
 /// The version that this program reads and writes.
