@@ -3,6 +3,7 @@
 
 mod check;
 mod copies;
+mod dns;
 mod doctor;
 mod durability;
 mod evidence;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -96,14 +96,25 @@ impl World {
 
     /// What a command says, run beside the server on its store. It must succeed.
     pub(crate) fn tool(&self, arguments: &[&str]) -> String {
+        let output = self.run_tool(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same of one that must fail: its exit code and all that it says.
+    pub(crate) fn failing_tool(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.run_tool(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    fn run_tool(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waxwing"));
         command.args(arguments).env_clear();
         for (key, value) in &self.settings {
             command.env(format!("WAXWING_{}", key.to_uppercase()), value);
         }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        command.output().unwrap()
     }
 
     /// SIGKILL: nothing is finished, nothing is flushed.
