@@ -16,6 +16,7 @@ pub mod accept;
 mod body;
 pub mod compose;
 pub mod dkim;
+pub mod dsn;
 pub mod header;
 pub mod identity;
 pub mod limits;

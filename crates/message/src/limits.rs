@@ -32,3 +32,9 @@ pub const CONTENT_TYPE_OCTETS: usize = 255;
 pub const MIME_DEPTH: usize = 32;
 /// How much of the header of one part is read, in octets.
 pub const PART_HEADER_OCTETS: usize = 16 * 1024;
+/// How much of a delivery status notification is read, in octets, without what it gives back of the message.
+pub const DSN_OCTETS: usize = 256 * 1024;
+/// Most recipients of a notification. No transaction of ours has more than a hundred.
+pub const DSN_RECIPIENTS: usize = 500;
+/// Longest text of a notification that is kept, in octets.
+pub const DSN_TEXT_OCTETS: usize = 1024;

@@ -189,6 +189,21 @@ proptest! {
     }
 
     #[test]
+    fn notifications(
+        octets in prop::collection::vec(any::<u8>(), 0..400),
+        lines in prop::collection::vec(
+            "(--b|--b--|Content-Type: (multipart/report; boundary=b|message/delivery-status)|Action: failed|Status: [2-5].1.1|\\PC{0,9}|)",
+            0..20,
+        ),
+    ) {
+        let _ = message::dsn::parse(&octets);
+        let mail = format!("Content-Type: multipart/report; boundary=b\r\n\r\n{}", lines.join("\r\n"));
+        for status in message::dsn::parse(mail.as_bytes()).into_iter().flat_map(|report| report.recipients) {
+            prop_assert!(!status.diagnostic.unwrap_or_default().contains(char::is_control));
+        }
+    }
+
+    #[test]
     fn address_lists(list in text()) {
         if let Ok(mailboxes) = Mailbox::parse_list(&list) {
             prop_assert!(!mailboxes.is_empty());

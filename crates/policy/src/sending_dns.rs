@@ -13,6 +13,8 @@ pub enum Purpose {
     Dmarc,
     /// Lets failure reports come back; many receivers refuse mail from a domain that cannot receive any.
     ReturnPath,
+    /// Has failure reports come back to this server, which makes events of them.
+    Bounces,
 }
 
 impl Purpose {
@@ -23,6 +25,7 @@ impl Purpose {
             Purpose::Dkim => "dkim",
             Purpose::Dmarc => "dmarc",
             Purpose::ReturnPath => "return-path",
+            Purpose::Bounces => "bounces",
         }
     }
 

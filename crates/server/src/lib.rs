@@ -10,6 +10,7 @@ mod copies;
 pub mod demo;
 mod dkim;
 pub mod doctor;
+mod inbound;
 pub mod queue;
 pub mod sending_dns;
 pub mod serve;

@@ -18,11 +18,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::api::{self, App};
-use crate::config::{Config, Secret};
+use crate::config::{Config, EhloName, Secret};
+use crate::inbound::{self, ReturnPaths};
 use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
 use crate::sending_dns::SendingDns;
-use crate::smtpd::certificate::CertificateError;
-use crate::submission::{self, Listeners};
+use crate::smtpd::certificate::{CertificateError, Certificates};
+use crate::submission::{self, Listeners, Running};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 use crate::webhooks::{self, Webhooks};
 
@@ -67,6 +68,7 @@ pub struct Server {
     http_addr: SocketAddr,
     submission_addr: Option<SocketAddr>,
     submissions_addr: Option<SocketAddr>,
+    bounce_addr: Option<SocketAddr>,
     reload: Arc<Notify>,
     first_key: Option<Secret>,
     store: Store,
@@ -82,6 +84,7 @@ impl Server {
         let (listener, http_addr) = listen("http_listen", config.http_listen).await?;
         let submission = listen_if("submission_listen", config.submission_listen).await?.unzip();
         let submissions = listen_if("submissions_listen", config.submissions_listen).await?.unzip();
+        let (bounces, bounce_addr) = listen_if("bounce_listen", config.bounce_listen).await?.unzip();
         let (submission_addr, submissions_addr) = (submission.1, submissions.1);
         let listeners = Listeners { submission: submission.0, submissions: submissions.0 };
         queue::check_client(&config)?;
@@ -93,6 +96,10 @@ impl Server {
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
         let sending_dns = SendingDns::of(&config, client.dns().clone());
+        let return_paths = match &bounces {
+            Some(_) => Some(Arc::new(ReturnPaths::new(&store, sending_dns.clone()).await?)),
+            None => None,
+        };
         let web = webhooks::web_of(&config)?;
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
@@ -110,12 +117,23 @@ impl Server {
             },
             accepted.clone(),
             tally.clone(),
-        );
+        )
+        .with_return_paths(return_paths.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
         let app =
             App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
         let reload = Arc::new(Notify::new());
-        let submission = submission::start(listeners, &config, app.clone(), reload.clone(), &stopped)?;
+        let mut smtp: Vec<(&'static str, Running)> = Vec::new();
+        if listeners.is_any() || bounces.is_some() {
+            let certificates = Certificates::of(&config)?;
+            let tls = certificates.server_config().map_err(CertificateError::from)?;
+            smtp.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stopped.clone()))));
+            smtp.extend(submission::start(listeners, tls.clone(), &config, app.clone(), &stopped));
+            if let (Some(listener), Some(paths)) = (bounces, return_paths) {
+                let running = inbound::run(listener, tls, config.clone(), store.clone(), paths, stopped.clone());
+                smtp.push(("bounces", Box::pin(running)));
+            }
+        }
         let router = api::router(app);
         let webhooks = Webhooks::new(store.clone(), web, webhooks::Options { grace, ..webhooks::Options::default() });
 
@@ -128,16 +146,28 @@ impl Server {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
-        for (part, running) in submission {
+        for (part, running) in smtp {
             tasks.spawn(named(part, running));
         }
         tracing::info!(
             %http_addr,
             submission_addr = submission_addr.map(tracing::field::display),
             submissions_addr = submissions_addr.map(tracing::field::display),
+            bounce_addr = bounce_addr.map(tracing::field::display),
             "started"
         );
-        Ok(Server { http_addr, submission_addr, submissions_addr, reload, first_key, store, tally, stop, tasks })
+        Ok(Server {
+            http_addr,
+            submission_addr,
+            submissions_addr,
+            bounce_addr,
+            reload,
+            first_key,
+            store,
+            tally,
+            stop,
+            tasks,
+        })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
@@ -153,6 +183,11 @@ impl Server {
     /// Where SMTP submission within TLS listens, if it does.
     pub fn submissions_addr(&self) -> Option<SocketAddr> {
         self.submissions_addr
+    }
+
+    /// Where failure reports are received, if they are.
+    pub fn bounce_addr(&self) -> Option<SocketAddr> {
+        self.bounce_addr
     }
 
     /// Reads again what can change while the server runs: the certificate.
@@ -235,6 +270,9 @@ fn warn_about(config: &Config) {
             ehlo_name = %config.ehlo_name,
             "ehlo_name is not a full host name; many receivers refuse mail from such a host"
         );
+    }
+    if config.bounce_listen.is_some() && matches!(config.ehlo_name, EhloName::Literal(_)) {
+        tracing::warn!("bounce_listen does nothing while ehlo_name is an address: no MX record can name this server");
     }
     for warning in config.ended_rules(jiff::Timestamp::now().as_second()) {
         tracing::warn!("{warning}");

@@ -41,6 +41,13 @@ const CASES: &[Case] = &[
         &[(r#""mail.example.com:465""#, "is not an IP address and port")],
     ),
     (
+        "bounce_listen",
+        r#""0.0.0.0:25""#,
+        "0.0.0.0:25",
+        r#""0.0.0.0:25""#,
+        &[(r#""25""#, "is not an IP address and port")],
+    ),
+    (
         "certificate",
         r#""Cargo.toml""#,
         "Cargo.toml",

@@ -138,6 +138,8 @@ pub struct Event {
     pub attempt: Option<AttemptRecord>,
     /// What a downgrade tells: before and after.
     pub downgrade: Option<serde_json::Value>,
+    /// What the report says, where the failure was reported after the delivery (RFC 3464).
+    pub bounce: Option<serde_json::Value>,
     /// The recipient's own copy, where there is one.
     pub copy: Option<IndividualCopy>,
     /// The message that it belongs to; events of one page share it.

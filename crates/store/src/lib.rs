@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bounce;
 mod copy;
 mod credential;
 pub mod dkim;
@@ -26,6 +27,7 @@ mod location;
 mod message;
 pub mod posture;
 mod queue;
+mod secret;
 mod sqlite;
 mod store;
 mod time;

@@ -12,6 +12,18 @@ pub const RECIPIENTS_PER_JOB: usize = smtp::limits::RECIPIENTS_PER_TRANSACTION;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecipientId(pub(crate) i64);
 
+impl RecipientId {
+    /// The number itself, for a name that goes out and comes back.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The recipient of that number, if there is one.
+    pub fn of_number(number: i64) -> RecipientId {
+        RecipientId(number)
+    }
+}
+
 /// Asks for work.
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {

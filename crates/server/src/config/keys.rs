@@ -102,6 +102,14 @@ pub const KEYS: &[Key] = &[
         show: |config| config.submissions_listen.map(|address| address.to_string().into()),
     },
     Key {
+        name: "bounce_listen",
+        shape: Shape::Text,
+        meaning: "Address and port where failure reports come back, in production port 25; see [Bounces](#bounces).",
+        unset: Some("none is opened"),
+        read: set!(Some(bounce_listen), socket_address()),
+        show: |config| config.bounce_listen.map(|address| address.to_string().into()),
+    },
+    Key {
         name: "certificate",
         shape: Shape::Text,
         meaning: "PEM file of the certificate that SMTP clients are shown, with its chain. Read again when it changes.",

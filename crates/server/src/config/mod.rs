@@ -36,6 +36,8 @@ pub struct Config {
     pub submission_listen: Option<SocketAddr>,
     /// Address and port of SMTP submission within TLS. Default: none.
     pub submissions_listen: Option<SocketAddr>,
+    /// Address and port where failure reports about our mail are received. Default: none.
+    pub bounce_listen: Option<SocketAddr>,
     /// A PEM file with the certificate that SMTP clients are shown, and its chain. Default: one is made that nobody
     /// vouches for.
     pub certificate: Option<PathBuf>,
@@ -125,6 +127,7 @@ impl Default for Config {
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8025)),
             submission_listen: None,
             submissions_listen: None,
+            bounce_listen: None,
             certificate: None,
             certificate_key: None,
             public_url: None,

@@ -25,6 +25,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use self::prepare::{Prepare, Unprepared};
+use crate::inbound::ReturnPaths;
 use crate::tlsrpt::Tally;
 
 pub use client::{ClientError, check_client, client_of};
@@ -90,6 +91,8 @@ struct Shared {
     schedule: Schedule,
     /// What reports about TLS count.
     tally: Tally,
+    /// Where reports about failures after the delivery come back, if they come back here.
+    return_paths: Option<Arc<ReturnPaths>>,
     /// Attempts whose outcome the store did not take yet.
     unrecorded: AtomicUsize,
 }
@@ -111,6 +114,7 @@ impl Queue {
                 client,
                 schedule,
                 tally,
+                return_paths: None,
                 unrecorded: AtomicUsize::new(0),
             }),
             concurrency,
@@ -121,6 +125,14 @@ impl Queue {
             held: HashSet::new(),
             cut: watch::Sender::new(false),
         }
+    }
+
+    /// Has what other servers report come back here, where that is possible.
+    pub(crate) fn with_return_paths(mut self, return_paths: Option<Arc<ReturnPaths>>) -> Queue {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.return_paths = return_paths;
+        }
+        self
     }
 
     /// Works until `stop` turns true, then lets what runs finish for `grace`.
@@ -290,7 +302,7 @@ impl Shared {
             Err(Unprepared::Fault(words)) => return outcome::fault(job, words, &self.schedule, Timestamp::now()),
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let return_path = return_path_of(job);
+        let return_path = self.return_path_of(job).await;
         let report = self
             .client
             .attempt(delivery::Job {
@@ -305,6 +317,20 @@ impl Shared {
         let results = sessions::results(&job.destination, &report);
         self.tally.record(Timestamp::now(), &job.return_path, &job.destination, results);
         outcome::of_report(job, &report, &self.schedule, Timestamp::now())
+    }
+
+    /// One that leads here, where reports find the way; else the message's own. Mail that has none gets none.
+    async fn return_path_of(&self, job: &Job) -> ReturnPath {
+        // What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
+        let Ok(own) = job.return_path.parse() else { return ReturnPath::Null };
+        let Some(return_paths) = &self.return_paths else { return ReturnPath::Address(own) };
+        match return_paths.of(&self.store, job).await {
+            Ok(ours) => ReturnPath::Address(ours.unwrap_or(own)),
+            Err(error) => {
+                tracing::warn!(%error, message_id = job.message_id, "cannot look up where failure reports go");
+                ReturnPath::Address(own)
+            }
+        }
     }
 
     /// Records until the store takes it: an outcome that is not kept would mean a second delivery.
@@ -340,9 +366,4 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
-fn return_path_of(job: &Job) -> ReturnPath {
-    job.return_path.parse().map_or(ReturnPath::Null, ReturnPath::Address)
 }

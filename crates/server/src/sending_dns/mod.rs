@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::{Config, EhloName};
+use crate::inbound::host_of;
 
 /// Domains that are looked at at the same time; who comes then waits.
 const AT_ONCE: usize = 4;
@@ -64,6 +65,8 @@ pub struct SendingDns {
     dns: Dns,
     ehlo_name: EhloName,
     source_addresses: Vec<IpAddr>,
+    /// Whether this server receives failure reports.
+    bounces: bool,
     slots: Arc<Semaphore>,
 }
 
@@ -82,6 +85,7 @@ impl SendingDns {
             dns,
             ehlo_name: config.ehlo_name.clone(),
             source_addresses: config.source_addresses.iter().copied().filter(is_public).collect(),
+            bounces: config.bounce_listen.is_some(),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
@@ -143,7 +147,33 @@ impl SendingDns {
         records.push(txt(Purpose::Dmarc, format!("_dmarc.{domain}"), "v=DMARC1; p=none".to_owned()));
         let host = "any host that takes mail for the domain".to_owned();
         records.push(Record::new(Purpose::ReturnPath, domain.to_string(), "MX", host));
+        records.extend(self.of_bounces(domain).into_iter().flat_map(|(_, records)| records));
         Ok(records)
+    }
+
+    /// The host where failure reports about a domain's mail would come back, and the records that this takes: its MX is
+    /// this server, and its SPF record lets this server send, since receivers ask the return path for it.
+    fn of_bounces(&self, domain: &Domain) -> Option<(Domain, [Record; 2])> {
+        let EhloName::Name(ours) = &self.ehlo_name else { return None };
+        let host = host_of(domain).filter(|_| self.bounces)?;
+        let mx = Record::new(Purpose::Bounces, host.to_string(), "MX", format!("10 {ours}."));
+        let spf = Record::new(Purpose::Bounces, host.to_string(), "TXT", self.spf_record());
+        Some((host, [mx, spf]))
+    }
+
+    /// That host, if all its records were there when they were last looked for.
+    pub(crate) async fn bounce_host_in_force(
+        &self,
+        store: &Store,
+        domain: &Domain,
+    ) -> Result<Option<Domain>, StoreError> {
+        let Some((host, records)) = self.of_bounces(domain) else { return Ok(None) };
+        let Some(last) = store.dns_check(domain).await? else { return Ok(None) };
+        let kept = last.found.as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_there = |record: &Record| {
+            kept.iter().any(|kept| is_about(kept, record) && kept["validity"] == Validity::Valid.as_str())
+        };
+        Ok(Some(host).filter(|_| records.iter().all(is_there)))
     }
 
     /// The record for a domain that sends by this server alone; a domain that has one adds the middle of it.
@@ -172,6 +202,11 @@ impl SendingDns {
             }
             Purpose::Dmarc => self.look_for_dmarc(domain, record).await,
             Purpose::ReturnPath => self.look_for_mail_hosts(domain, record).await,
+            Purpose::Bounces => match host_of(domain) {
+                Some(host) if record.kind == "MX" => self.look_for_this_server(&host, record).await,
+                Some(host) => self.look_for_spf(&host, record).await,
+                None => record,
+            },
         }
     }
 
@@ -236,6 +271,23 @@ impl SendingDns {
                     "no MX record is published: failure reports cannot come back, and receivers may refuse mail";
                 (Finding::invalid(words), vec![])
             }
+        };
+        record.told(finding, found)
+    }
+
+    /// Whether mail for `host` comes here, and nowhere else.
+    async fn look_for_this_server(&self, host: &Domain, record: Record) -> Record {
+        let (finding, found) = match self.dns.mx(host).await {
+            Err(error) => (Finding::unknown(error.to_string()), vec![]),
+            Ok(MxAnswer::Records(records)) if !records.is_empty() => {
+                let is_ours = |name: &Domain| matches!(&self.ehlo_name, EhloName::Name(ours) if ours == name);
+                let all_ours = records.iter().all(|record| record.exchange.as_ref().is_some_and(is_ours));
+                let shown = records.iter().take(RECORDS_SHOWN);
+                let shown = shown.filter_map(|record| record.exchange.as_ref().map(ToString::to_string)).collect();
+                let other = Finding::invalid("an MX record there names another host");
+                (if all_ours { Finding::valid() } else { other }, shown)
+            }
+            Ok(_) => (Finding::invalid("no MX record is published: failure reports go to the author"), vec![]),
         };
         record.told(finding, found)
     }

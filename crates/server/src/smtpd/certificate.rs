@@ -15,6 +15,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::{Notify, watch};
 
+use crate::config::Config;
+
 /// How often it is looked whether the files changed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Longest file that is read.
@@ -138,6 +140,18 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
+    /// Those of the configuration; without any, one of our own.
+    pub(crate) fn of(config: &Config) -> Result<Arc<Certificates>, CertificateError> {
+        let files = match (&config.certificate, &config.certificate_key) {
+            (Some(certificate), key) => {
+                Files { certificate: certificate.clone(), key: key.as_ref().unwrap_or(certificate).clone() }
+            }
+            (None, Some(_)) => return Err(CertificateError::KeyAlone),
+            (None, None) => Files::self_signed(config.store.directory(), &config.ehlo_name.to_string())?,
+        };
+        Certificates::load(files)
+    }
+
     /// Reads the files, whose faults are told now.
     pub(crate) fn load(files: Files) -> Result<Arc<Certificates>, CertificateError> {
         let current = RwLock::new(files.load()?);

@@ -11,15 +11,15 @@ pub(crate) mod password;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use self::handler::Submission;
 use crate::api::App;
 use crate::api::limits::{MESSAGE_OCTETS, RECIPIENTS};
 use crate::config::Config;
 use crate::smtpd::Terms;
-use crate::smtpd::certificate::{CertificateError, Certificates, Files};
 use crate::smtpd::limits::Times;
 use crate::smtpd::listener::{Service, Tls, serve};
 
@@ -33,33 +33,20 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    fn is_any(&self) -> bool {
+    pub(crate) fn is_any(&self) -> bool {
         self.submission.is_some() || self.submissions.is_some()
     }
 }
 
-/// The parts of the server that serve submission, to be run until the server stops. `reload` has the certificate read
-/// again.
+/// The parts of the server that serve submission, to be run until the server stops.
 pub(crate) fn start(
     listeners: Listeners,
+    tls: Arc<ServerConfig>,
     config: &Config,
     app: App,
-    reload: Arc<Notify>,
     stop: &watch::Receiver<bool>,
-) -> Result<Vec<(&'static str, Running)>, CertificateError> {
-    if !listeners.is_any() {
-        return Ok(Vec::new());
-    }
+) -> Vec<(&'static str, Running)> {
     let host = config.ehlo_name.to_string();
-    let files = match (&config.certificate, &config.certificate_key) {
-        (Some(certificate), key) => {
-            Files { certificate: certificate.clone(), key: key.as_ref().unwrap_or(certificate).clone() }
-        }
-        (None, Some(_)) => return Err(CertificateError::KeyAlone),
-        (None, None) => Files::self_signed(config.store.directory(), &host)?,
-    };
-    let certificates = Certificates::load(files)?;
-    let tls = certificates.server_config()?;
     let terms = Terms {
         service: "submission",
         host: host.clone(),
@@ -72,8 +59,7 @@ pub(crate) fn start(
     };
     let service = Service::new(terms);
     let submission = Arc::new(Submission::new(app, host));
-    let mut parts: Vec<(&'static str, Running)> =
-        vec![("certificates", Box::pin(certificates.keep_fresh(reload, stop.clone())))];
+    let mut parts: Vec<(&'static str, Running)> = Vec::new();
     let ways = [
         ("submission", listeners.submission, Tls::StartTls(tls.clone())),
         ("submissions", listeners.submissions, Tls::Implicit(tls)),
@@ -85,7 +71,7 @@ pub(crate) fn start(
         let grace = config.shutdown_grace;
         parts.push((name, Box::pin(serve(listener, service.clone(), tls, handler, stop.clone(), grace))));
     }
-    Ok(parts)
+    parts
 }
 
 /// A part of the server.

@@ -28,6 +28,7 @@ struct Running {
     process: Child,
     base: String,
     submission: SocketAddr,
+    bounces: Option<SocketAddr>,
 }
 
 impl World {
@@ -75,16 +76,17 @@ impl World {
         }
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let (address, submission) = loop {
+        let (address, submission, bounces) = loop {
             let line = lines.next().expect("the server ended before it served").unwrap();
             let log: Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(address) = log["http_addr"].as_str() {
-                break (address.to_owned(), log["submission_addr"].as_str().unwrap().parse().unwrap());
+                let bounces = log["bounce_addr"].as_str().map(|address| address.parse().unwrap());
+                break (address.to_owned(), log["submission_addr"].as_str().unwrap().parse().unwrap(), bounces);
             }
             eprintln!("{line}");
         };
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
-        self.server = Some(Running { process, base: format!("http://{address}"), submission });
+        self.server = Some(Running { process, base: format!("http://{address}"), submission, bounces });
     }
 
     /// Stops the program, and starts it with other settings.
@@ -139,6 +141,11 @@ impl World {
     /// Where SMTP submission listens.
     pub(crate) fn submission(&self) -> SocketAddr {
         self.server.as_ref().unwrap().submission
+    }
+
+    /// Where failure reports are received.
+    pub(crate) fn bounces(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().bounces.unwrap()
     }
 
     /// POSTs a form that must be taken.

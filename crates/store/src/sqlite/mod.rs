@@ -10,6 +10,7 @@
 //!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
 //!   [`dns_check`], [`credential`], [`webhook`].
 
+mod bounce;
 mod copy;
 mod credential;
 mod dkim;
@@ -29,6 +30,7 @@ mod readers;
 mod reserve;
 mod row;
 mod schema;
+mod secret;
 mod sts;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,8 @@ const STEPS: &[&str] = &[
     super::dns_check::TABLES,
     super::credential::TABLES,
     super::webhook::TABLES,
+    super::secret::TABLES,
+    super::bounce::TABLES,
 ];
 
 /// The version that this program reads and writes.

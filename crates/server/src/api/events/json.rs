@@ -29,7 +29,7 @@ pub(in crate::api) fn event(event: &Event) -> Value {
     put("recipient", event.recipient.to_string().into());
     put("recipient-domain", event.recipient.domain().as_str().into());
     put("envelope", envelope(event));
-    put("flags", flags(message));
+    put("flags", flags(event));
     let (subject, variables) = subject_and_variables(event);
     put("message", message_object(event, subject));
     put("tags", message.tags.as_slice().into());
@@ -42,7 +42,12 @@ pub(in crate::api) fn event(event: &Event) -> Value {
         }
     }
     if let Some(attempt) = &event.attempt {
-        put("delivery-status", delivery_status(attempt));
+        let mut status = delivery_status(attempt);
+        if let Some(report) = &event.bounce {
+            status["bounce-code"] = attempt.enhanced_code.map(|code| code.to_string()).into();
+            status["bounce-report"] = report.clone();
+        }
+        put("delivery-status", status);
     }
     if let Some(story) = &event.downgrade {
         put("tls-downgrade", story.clone());
@@ -98,13 +103,17 @@ fn envelope(event: &Event) -> Value {
     envelope
 }
 
-fn flags(message: &MessageSummary) -> Value {
-    json!({
+fn flags(event: &Event) -> Value {
+    let mut flags = json!({
         "is-authenticated": true,
         "is-routed": false,
         "is-system-test": false,
-        "is-test-mode": message.test_mode,
-    })
+        "is-test-mode": event.message.test_mode,
+    });
+    if event.bounce.is_some() {
+        flags["is-delayed-bounce"] = true.into();
+    }
+    flags
 }
 
 /// The subject and the application's variables, with this recipient's own words in them where the message is individual.

@@ -1,6 +1,7 @@
 //! The engine on real files.
 
 mod accept;
+mod bounce;
 mod copies;
 mod credentials;
 mod disaster;

@@ -1,0 +1,195 @@
+//! What becomes of mail to a return path.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use message::dsn::{self, Action, RecipientStatus, StatusReport};
+use serde_json::{Value, json};
+use smtp::request::{Mail, Rcpt};
+use smtp::{Address, Reply};
+use store::bounce::{DelayedBounce, Recorded};
+use store::{Store, StoreError, Timestamp};
+
+use super::limits::INLINE_OCTETS;
+use super::return_path::{Delivery, ReturnPaths};
+use crate::smtpd::{Handler, Transaction, reply};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) store: Store,
+    pub(super) return_paths: Arc<ReturnPaths>,
+}
+
+impl Inbound {
+    pub(super) fn connection(self: Arc<Self>, ip: IpAddr) -> Connection {
+        Connection { inbound: self, ip }
+    }
+}
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Connection {
+    inbound: Arc<Inbound>,
+    ip: IpAddr,
+}
+
+impl Handler for Connection {
+    async fn authenticate(&mut self, _: &str, _: &str) -> Result<(), Reply> {
+        Err(reply(502, 5, 1, "AUTH is not offered"))
+    }
+
+    /// Reports have the null return path, but not all who write them know (RFC 3464 §2): nothing is ever sent there.
+    async fn mail(&mut self, _: &Mail) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    async fn rcpt(&mut self, rcpt: &Rcpt) -> Result<(), Reply> {
+        match self.inbound.return_paths.read(&rcpt.address) {
+            Some(_) => Ok(()),
+            None => Err(reply(550, 7, 1, "Only reports about mail of this server are taken here")),
+        }
+    }
+
+    async fn message(&mut self, transaction: Transaction, content: Vec<u8>) -> Reply {
+        let Some(report) = read(content).await else {
+            tracing::info!(peer = %self.ip, "mail to a return path is no failure report, and was dropped");
+            return reply(250, 0, 0, "Read; it is no failure report");
+        };
+        let mut deliveries: Vec<Delivery> = Vec::new();
+        for rcpt in &transaction.recipients {
+            deliveries.extend(self.inbound.return_paths.read(&rcpt.address).filter(|one| !deliveries.contains(one)));
+        }
+        let mut is_early = false;
+        for delivery in deliveries {
+            match self.inbound.record(delivery, &report).await {
+                Ok(recorded) => {
+                    tracing::info!(peer = %self.ip, ?recorded, "failure report");
+                    is_early |= recorded.contains(&Recorded::Early);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a failure report cannot be kept");
+                    return reply(451, 3, 0, "Nothing can be taken now, try again later");
+                }
+            }
+        }
+        match is_early {
+            true => reply(451, 4, 0, "That delivery has not been recorded yet, try again later"),
+            false => reply(250, 0, 0, "Recorded"),
+        }
+    }
+}
+
+async fn read(content: Vec<u8>) -> Option<StatusReport> {
+    if content.len() <= INLINE_OCTETS {
+        return dsn::parse(&content);
+    }
+    tokio::task::spawn_blocking(move || dsn::parse(&content)).await.ok().flatten()
+}
+
+impl Inbound {
+    async fn record(&self, delivery: Delivery, report: &StatusReport) -> Result<Vec<Recorded>, StoreError> {
+        let mut all = Vec::new();
+        for (candidates, bounce) in bounces(delivery, report) {
+            let mut recorded = Recorded::Unknown;
+            for address in candidates {
+                let bounce = DelayedBounce { address, ..bounce.clone() };
+                recorded = self.store.record_bounce(Timestamp::now(), bounce).await?;
+                if recorded != Recorded::Unknown {
+                    break;
+                }
+            }
+            all.push(recorded);
+        }
+        Ok(all)
+    }
+}
+
+/// The bounces that a report tells of, each with the recipients whose it may be, the likelier first.
+///
+/// Whoever was alone is who it is about, whatever address it ended at. Of several, the report must name one.
+fn bounces(delivery: Delivery, report: &StatusReport) -> Vec<(Vec<Option<Address>>, DelayedBounce)> {
+    let failed = report.recipients.iter().filter(|status| status.action == Action::Failed);
+    if delivery.alone {
+        return failed.take(1).map(|status| (vec![None], bounce(delivery, report, status))).collect();
+    }
+    let named = |status: &RecipientStatus| -> Vec<Option<Address>> {
+        [&status.original, &status.last].into_iter().flatten().cloned().map(Some).collect()
+    };
+    failed.map(|status| (named(status), bounce(delivery, report, status))).collect()
+}
+
+fn bounce(delivery: Delivery, report: &StatusReport, status: &RecipientStatus) -> DelayedBounce {
+    let evidence: serde_json::Map<String, Value> = [
+        ("reporting-mta", report.reporting_mta.as_ref()),
+        ("remote-mta", status.remote_mta.as_ref()),
+        ("final-recipient", status.last.as_ref().map(ToString::to_string).as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), json!(value?))))
+    .collect();
+    // Failed is failed: a code of class 4 says that somebody gave up after a while (RFC 3464 §2.3.4).
+    let class = status.status.map_or(5, |status| status.class);
+    DelayedBounce {
+        transaction: delivery.first,
+        accepted_at: delivery.accepted_at,
+        address: None,
+        code: status.reply_code.unwrap_or(if class == 4 { 450 } else { 550 }),
+        enhanced_code: status.status,
+        message: status.diagnostic.clone().unwrap_or_default(),
+        report: evidence.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::RecipientId;
+
+    use super::*;
+
+    fn status(action: Action, original: Option<&str>, last: Option<&str>, code: &str) -> RecipientStatus {
+        RecipientStatus {
+            original: original.map(|text| text.parse().unwrap()),
+            last: last.map(|text| text.parse().unwrap()),
+            action,
+            status: code.parse().ok(),
+            diagnostic: None,
+            reply_code: None,
+            remote_mta: Some("in.example".to_owned()),
+        }
+    }
+
+    #[test]
+    fn failures_and_nothing_else_are_bounces() {
+        let recipients = vec![
+            status(Action::Delayed, None, Some("a@b.example"), "4.4.1"),
+            status(Action::Delivered, None, Some("b@b.example"), "2.0.0"),
+            status(Action::Failed, None, Some("c@b.example"), "4.4.7"),
+            status(Action::Failed, Some("d@b.example"), Some("e@c.example"), "5.1.1"),
+            status(Action::Failed, None, None, ""),
+        ];
+        let report = StatusReport { reporting_mta: Some("mx.example".to_owned()), recipients };
+        let delivery = Delivery { first: RecipientId::of_number(7), alone: false, accepted_at: 9 };
+        let of_several = bounces(delivery, &report);
+        let told: Vec<_> = of_several
+            .iter()
+            .map(|(who, bounce)| {
+                let who: Vec<_> = who.iter().flatten().map(ToString::to_string).collect();
+                (who.join(" "), bounce.code, bounce.enhanced_code.map(|code| code.to_string()))
+            })
+            .collect();
+        let code = |code: &str| Some(code.to_owned());
+        let expected = [
+            ("c@b.example".to_owned(), 450, code("4.4.7")),
+            ("d@b.example e@c.example".to_owned(), 550, code("5.1.1")),
+            (String::new(), 550, None),
+        ];
+        assert_eq!(told, expected);
+        let evidence =
+            json!({ "reporting-mta": "mx.example", "remote-mta": "in.example", "final-recipient": "e@c.example" });
+        assert_eq!(of_several[1].1.report, evidence);
+
+        let of_one = bounces(Delivery { alone: true, ..delivery }, &report);
+        assert_eq!((of_one.len(), &of_one[0].0, of_one[0].1.code), (1, &vec![None], 450));
+    }
+}
