@@ -16,5 +16,6 @@ pub mod posture;
 pub mod retry;
 pub mod route;
 pub mod rule;
+pub mod suppression;
 pub mod tls;
 pub mod tlsrpt;

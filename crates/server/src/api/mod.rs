@@ -12,6 +12,7 @@ mod openapi;
 mod operation;
 mod schema;
 mod sending;
+mod suppressions;
 mod tls;
 mod tls_reports;
 
@@ -60,6 +61,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
+        ("suppressions", suppressions::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),

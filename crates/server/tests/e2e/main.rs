@@ -9,5 +9,6 @@ mod evidence;
 mod journey;
 mod posture;
 mod reuse;
+mod suppressions;
 mod table;
 mod world;

@@ -14,6 +14,7 @@ mod queue;
 mod scale;
 mod settings;
 mod sts;
+mod suppression;
 mod tlsrpt;
 
 use std::path::PathBuf;
