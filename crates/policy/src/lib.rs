@@ -16,6 +16,8 @@ pub mod posture;
 pub mod retry;
 pub mod route;
 pub mod rule;
+pub mod sending_dns;
+pub mod spf;
 pub mod suppression;
 pub mod tls;
 pub mod tlsrpt;

@@ -47,6 +47,10 @@ pub(crate) const SUPPRESSION_TEXT_OCTETS: usize = 2048;
 pub(crate) const SUPPRESSION_CODE_OCTETS: usize = 16;
 /// Most rows of an imported file that are told of one by one.
 pub(crate) const IMPORT_ERRORS_TOLD: usize = 100;
+/// Most DKIM keys on a page.
+pub(crate) const DKIM_KEYS_PER_PAGE: usize = 100;
+/// DKIM keys on a page unless the request says otherwise.
+pub(crate) const DKIM_KEYS_PER_PAGE_DEFAULT: usize = 10;
 
 /// Longest query of a request for events, in octets.
 pub(crate) const QUERY_OCTETS: usize = 4096;
@@ -99,6 +103,13 @@ pub(crate) const KEY_SECONDS: u64 = 100 * 365 * 86_400;
 pub(crate) const DOMAINS_PER_PAGE: usize = 1000;
 /// Domains on a page unless the request says otherwise.
 pub(crate) const DOMAINS_PER_PAGE_DEFAULT: usize = 100;
+
+/// Most SMTP credentials of a domain.
+pub(crate) const CREDENTIALS: u64 = 1000;
+/// Most credentials on a page, as Mailgun has it.
+pub(crate) const CREDENTIALS_PER_PAGE: usize = 1000;
+/// Credentials on a page unless the request says otherwise.
+pub(crate) const CREDENTIALS_PER_PAGE_DEFAULT: usize = 100;
 
 /// Longest range of `/v1/tls`, in days.
 pub(crate) const POSTURE_DAYS: u64 = 400;

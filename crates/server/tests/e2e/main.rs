@@ -3,12 +3,15 @@
 
 mod check;
 mod copies;
+mod dns;
 mod doctor;
 mod durability;
 mod evidence;
 mod journey;
 mod posture;
 mod reuse;
+mod smtp_client;
+mod submission;
 mod suppressions;
 mod table;
 mod world;
