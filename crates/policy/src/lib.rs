@@ -21,3 +21,4 @@ pub mod spf;
 pub mod suppression;
 pub mod tls;
 pub mod tlsrpt;
+pub mod webhook;

@@ -13,3 +13,4 @@ mod suppressions;
 mod tenants;
 mod tls;
 mod tls_reports;
+mod webhooks;

@@ -14,4 +14,5 @@ mod smtp_client;
 mod submission;
 mod suppressions;
 mod table;
+mod webhooks;
 mod world;
