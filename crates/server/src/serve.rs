@@ -123,17 +123,7 @@ impl Server {
         let app =
             App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
         let reload = Arc::new(Notify::new());
-        let mut smtp: Vec<(&'static str, Running)> = Vec::new();
-        if listeners.is_any() || bounces.is_some() {
-            let certificates = Certificates::of(&config)?;
-            let tls = certificates.server_config().map_err(CertificateError::from)?;
-            smtp.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stopped.clone()))));
-            smtp.extend(submission::start(listeners, tls.clone(), &config, app.clone(), &stopped));
-            if let (Some(listener), Some(paths)) = (bounces, return_paths) {
-                let running = inbound::run(listener, tls, config.clone(), store.clone(), paths, stopped.clone());
-                smtp.push(("bounces", Box::pin(running)));
-            }
-        }
+        let smtp = smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?;
         let router = api::router(app);
         let webhooks = Webhooks::new(store.clone(), web, webhooks::Options { grace, ..webhooks::Options::default() });
 
@@ -233,6 +223,29 @@ impl Server {
         self.store.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// The parts that take mail by SMTP, if any is configured.
+fn smtp(
+    listeners: Listeners,
+    bounces: Option<(TcpListener, Arc<ReturnPaths>)>,
+    config: &Config,
+    app: &App,
+    reload: &Arc<Notify>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<(&'static str, Running)>, CertificateError> {
+    if !listeners.is_any() && bounces.is_none() {
+        return Ok(Vec::new());
+    }
+    let certificates = Certificates::of(config)?;
+    let tls = certificates.server_config()?;
+    let mut parts = submission::start(listeners, tls.clone(), config, app.clone(), stop);
+    if let Some((listener, return_paths)) = bounces {
+        let running = inbound::run(listener, tls, config.clone(), app.store.clone(), return_paths, stop.clone());
+        parts.push(("bounces", Box::pin(running)));
+    }
+    parts.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stop.clone()))));
+    Ok(parts)
 }
 
 async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static str {

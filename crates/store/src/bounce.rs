@@ -20,6 +20,8 @@ pub struct DelayedBounce {
     pub enhanced_code: Option<EnhancedCode>,
     /// Why, in the words of the one who refused it.
     pub message: String,
+    /// Whether it also puts the recipient on the sending domain's bounces.
+    pub no_such_mailbox: bool,
     /// What else the report says. Kept as it is and given back as it is.
     pub report: Value,
 }

@@ -30,6 +30,7 @@ mod queue;
 mod secret;
 mod sqlite;
 mod store;
+pub mod suppression;
 mod time;
 pub mod tlsrpt;
 pub mod webhook;

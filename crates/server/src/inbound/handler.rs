@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use message::dsn::{self, Action, RecipientStatus, StatusReport};
+use policy::disposition::Stage;
+use policy::suppression::is_no_such_mailbox;
 use serde_json::{Value, json};
 use smtp::request::{Mail, Rcpt};
 use smtp::{Address, Reply};
@@ -130,12 +132,15 @@ fn bounce(delivery: Delivery, report: &StatusReport, status: &RecipientStatus) -
     .collect();
     // Failed is failed: a code of class 4 says that somebody gave up after a while (RFC 3464 §2.3.4).
     let class = status.status.map_or(5, |status| status.class);
+    let code = status.reply_code.unwrap_or(if class == 4 { 450 } else { 550 });
     DelayedBounce {
         transaction: delivery.first,
         accepted_at: delivery.accepted_at,
         address: None,
-        code: status.reply_code.unwrap_or(if class == 4 { 450 } else { 550 }),
+        code,
         enhanced_code: status.status,
+        // Each of several recipients knows the return path of them all, and must not keep mail from another.
+        no_such_mailbox: delivery.alone && is_no_such_mailbox(Stage::Rcpt, code, status.status),
         message: status.diagnostic.clone().unwrap_or_default(),
         report: evidence.into(),
     }
@@ -191,5 +196,8 @@ mod tests {
 
         let of_one = bounces(Delivery { alone: true, ..delivery }, &report);
         assert_eq!((of_one.len(), &of_one[0].0, of_one[0].1.code), (1, &vec![None], 450));
+        assert!(!of_one[0].1.no_such_mailbox && !of_several[1].1.no_such_mailbox);
+        let gone = StatusReport { recipients: vec![report.recipients[3].clone()], ..report };
+        assert!(bounces(Delivery { alone: true, ..delivery }, &gone)[0].1.no_such_mailbox);
     }
 }

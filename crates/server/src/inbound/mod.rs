@@ -1,5 +1,5 @@
 //! Mail that comes back: reports of other servers about mail that this one delivered, received where its return paths lead
-//! (`docs/decisions/0011-return-paths.md`).
+//! (`docs/decisions/0012-return-paths.md`).
 //!
 //! - [`return_path`]: the addresses, whose local parts say what they are about and prove that we made them.
 //! - [`handler`]: which addresses take mail, and what becomes of it. Everything else is refused: nothing is relayed, and

@@ -126,6 +126,8 @@ async fn a_failure_after_the_delivery_becomes_an_event() {
     assert_eq!((&status["enhanced-code"], &status["message"]), (&json!("5.1.1"), &json!("550 5.1.1 no such user")));
     let evidence = json!({ "reporting-mta": "mx.good.test", "remote-mta": "in.good.test", "final-recipient": "real@elsewhere.test" });
     assert_eq!(status["bounce-report"], evidence);
+    let listed = world.get(&format!("/v3/{DOMAIN}/bounces/alias@good.test")).await;
+    assert_eq!((&listed["code"], &listed["error"]), (&json!("550"), &json!("550 5.1.1 no such user")));
     for absent in ["tls", "certificate-verified", "mx-host"] {
         assert!(status.get(absent).is_none(), "there was no connection of ours: {absent}");
     }

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::row::{get, to_json};
 use super::writer::Writing;
-use super::{Engine, event};
+use super::{Engine, event, suppression};
 use crate::bounce::{DelayedBounce, Recorded};
 use crate::{AttemptRecord, EventKind, FailureReason, MessageId, NewEvent, Severity, StoreError, Timestamp};
 
@@ -48,6 +48,9 @@ fn record(writing: &Writing<'_>, now: Timestamp, bounce: &DelayedBounce, report:
     let event = failed(bounce, get(row, "attempts")?);
     event::insert(writing, now, MessageId(get(row, "message")?), &domain, &address, &event)?;
     connection.prepare_cached(SET_REPORT)?.execute(params![connection.last_insert_rowid(), report])?;
+    if bounce.no_such_mailbox {
+        suppression::bounced(writing, now, &domain, &address, &[event])?;
+    }
     Ok(Recorded::Failed)
 }
 

@@ -32,6 +32,7 @@ mod row;
 mod schema;
 mod secret;
 mod sts;
+mod suppression;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

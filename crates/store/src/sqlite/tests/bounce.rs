@@ -15,6 +15,7 @@ fn bounce(job: &Job, address: Option<&str>) -> DelayedBounce {
         code: 550,
         enhanced_code: Some("5.1.1".parse().unwrap()),
         message: "550 5.1.1 no such user".to_owned(),
+        no_such_mailbox: address.is_none(),
         report: json!({ "reporting-mta": "mx.example.com" }),
     }
 }
@@ -59,6 +60,8 @@ async fn a_delivered_recipient_fails_once() {
         assert_eq!((attempt.code, attempt.attempt_no, &attempt.connection), (550, 1, &None));
         assert_eq!(event.bounce, Some(json!({ "reporting-mta": "mx.example.com" })));
     }
+    let listed = store.listed(&domain("sender.example"), &[address("a@example.com"), address("b@example.com")]).await;
+    assert_eq!(listed.unwrap().iter().map(|listed| listed.bounced).collect::<Vec<_>>(), [true, false]);
     assert_eq!(kinds(&all_events(&store).await).len(), 3 + 3 + 2);
 }
 

@@ -16,6 +16,7 @@ mod queue;
 mod scale;
 mod settings;
 mod sts;
+mod suppression;
 mod tlsrpt;
 mod webhook;
 
