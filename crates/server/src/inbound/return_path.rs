@@ -121,8 +121,8 @@ mod tests {
         ReturnPaths { key: Key::new(HMAC_SHA256, &secret), dns }
     }
 
-    #[test]
-    fn only_what_was_made_here_is_known_again() {
+    #[tokio::test]
+    async fn only_what_was_made_here_is_known_again() {
         let ours = paths([1; 32]);
         let host: Domain = "bounces.sender.example".parse().unwrap();
         for (number, alone) in [(1, true), (1, false), (i64::MAX, true), (4711, false)] {

@@ -161,3 +161,32 @@ async fn the_record_names_the_addresses_that_are_configured() {
     assert_eq!(dns(&["10.0.0.7"], OURS).spf_record(), "v=spf1 a:mail.ours.test ~all");
     assert_eq!(dns(&[], "[203.0.114.7]").spf_record(), "v=spf1 ip4:203.0.114.7 ~all");
 }
+
+#[tokio::test]
+async fn bounces_come_back_only_where_all_records_lead_here() {
+    let mut scene = Scene::new().await;
+    let in_force = async |scene: &Scene| {
+        let said = scene.verify().await.1.split_off(4);
+        (scene.dns.bounce_host_in_force(&scene.store, &scene.domain()).await.unwrap().is_some(), said)
+    };
+    assert_eq!(in_force(&scene).await, (false, vec![]), "nobody listens");
+
+    let bounce_listen = Some("127.0.0.1:0".parse().unwrap());
+    let config = Config { ehlo_name: EhloName::Name(OURS.parse().unwrap()), bounce_listen, ..Config::default() };
+    scene.dns = SendingDns::of(&config, Dns::new(Some(scene.lab.dns_addr())));
+    assert!(scene.dns.bounce_host_in_force(&scene.store, &scene.domain()).await.unwrap().is_none(), "never looked for");
+    let (is, said) = in_force(&scene).await;
+    assert!(!is && said[0].starts_with("bounces invalid no MX") && said[1].contains("no SPF record"), "{said:?}");
+    scene.publish(|zone| zone.mx("bounces.x.test", 10, OURS));
+    assert!(!in_force(&scene).await.0, "the SPF record is missing");
+    scene.publish(|zone| zone.txt("bounces.x.test", "v=spf1 a:mail.ours.test ~all"));
+    assert_eq!(in_force(&scene).await, (true, vec!["bounces valid ".to_owned(), "bounces valid ".to_owned()]));
+    scene.publish(|zone| zone.mx("bounces.x.test", 20, "mx.other.test"));
+    let (is, said) = in_force(&scene).await;
+    assert!(!is && said[0].contains("another host"), "{said:?}");
+
+    // A server that nobody can name as an MX has none of this.
+    let config = Config { ehlo_name: "[203.0.114.7]".parse().unwrap(), bounce_listen, ..Config::default() };
+    scene.dns = SendingDns::of(&config, Dns::new(Some(scene.lab.dns_addr())));
+    assert_eq!(in_force(&scene).await, (false, vec![]));
+}
