@@ -113,7 +113,7 @@ impl Client {
             hosts: Vec::new(),
             skipped: Vec::new(),
         };
-        let Hosts { names, next_hop } = match self.hosts(destination, route).await {
+        let Hosts { names, next_hop, .. } = match self.hosts(destination, route).await {
             Ok(hosts) => hosts,
             Err(none) => {
                 probe.no_hosts = Some(none);

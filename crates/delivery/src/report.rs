@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::backoff::Contact;
 use policy::dane::Dane;
-use policy::disposition::Stage;
+use policy::disposition::{Stage, turns_us_away};
 use policy::tls::{Demander, Effective, Fallback, Minimum, Observed, Resolved, Source, TlsTag, WhenLeft, insists_on};
 use serde::Serialize;
 use smtp::{EnhancedCode, Reply};
@@ -144,6 +145,11 @@ impl Problem {
         Problem::ours(stage, code, reason, format!("{host} [{address}]: {error}"))
     }
 
+    /// Whether the host says that it has too much to do or that we come too often.
+    pub(crate) fn turns_us_away(&self) -> bool {
+        self.from_host && turns_us_away(self.code, self.enhanced_code, &self.message)
+    }
+
     /// The same, for good: 451 4.7.5 becomes 554 5.7.5.
     pub(crate) fn made_permanent(self) -> Problem {
         let enhanced_code = self.enhanced_code.map(|code| EnhancedCode { class: 5, ..code });
@@ -250,6 +256,8 @@ pub struct Report {
     pub observed: Vec<ConnectionReport>,
     /// The destination's MTA-STS policy.
     pub published: Found,
+    /// What became of the hosts, whatever they said of the recipients.
+    pub contact: Contact,
     /// From the first lookup to the end.
     pub session: Duration,
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod backoff;
 pub mod dane;
 pub mod disposition;
 pub mod downgrade;
@@ -13,7 +14,9 @@ pub mod mta_sts;
 pub mod mx;
 pub mod pool;
 pub mod posture;
+pub mod rate;
 pub mod retry;
 pub mod route;
+pub mod site;
 pub mod tls;
 pub mod tlsrpt;

@@ -12,7 +12,7 @@ use super::row::{
     from_json, get, method, number, optional_ip, optional_time, parsed, resolved, source_word, time, to_json, word,
 };
 use super::writer::Writing;
-use super::{Engine, event, queue};
+use super::{Engine, event, site};
 use crate::{
     AttemptRecord, EventKind, MessageId, MessageKey, MessageSummary, NewEvent, NewMessage, StoreError, Timestamp,
 };
@@ -136,7 +136,7 @@ impl Prepared {
         destinations.sort_unstable();
         destinations.dedup();
         for destination in destinations {
-            queue::due_no_later_than(writing, destination.as_str(), due)?;
+            site::due_no_later_than(writing, destination.as_str(), due)?;
         }
         self.tell_all(writing, id, now, &plain(EventKind::Accepted))
     }

@@ -5,9 +5,11 @@
 //! - [`writer`]: group commit. Every change goes through it.
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
-//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
+//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`],
+//!   [`site`], [`event`] (and [`filter`]),
 //!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
 
+mod claim;
 mod domain;
 mod event;
 mod filter;
@@ -22,6 +24,7 @@ mod readers;
 mod reserve;
 mod row;
 mod schema;
+mod site;
 mod sts;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// The steps, oldest first.
-const STEPS: &[&str] = &[FIRST, TLS_CHOICES, super::posture::TABLES, super::tlsrpt::TABLES, super::sts::TABLES];
+const STEPS: &[&str] =
+    &[FIRST, TLS_CHOICES, super::posture::TABLES, super::tlsrpt::TABLES, super::sts::TABLES, super::site::TABLES];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;

@@ -1,0 +1,338 @@
+//! Claims: what is due goes to whoever asks, in rounds over sites and, within each, over destinations.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use policy::site::Site;
+use rusqlite::{OptionalExtension, params};
+use smtp::Domain;
+
+use super::queue::{give_up, give_up_destination};
+use super::row::{get, number, parsed, resolved, time};
+use super::site::{hold_destination, hold_site, refresh, refresh_site};
+use super::writer::Writing;
+use super::{Engine, row::to_json};
+use crate::{
+    Claim, ClaimedRecipient, Gate, Job, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room, StoreError,
+    Timestamp,
+};
+
+/// Due sites, the longest waiting first: those that are prompt, or the others.
+pub(super) const DUE_SITES: &str = "
+    SELECT name, due_at FROM site INDEXED BY site_due
+    WHERE prompt = ?1 AND due_at <= ?2 ORDER BY due_at";
+
+/// The due destinations of a site, the longest waiting first.
+pub(super) const DUE_OF_SITE: &str = "
+    SELECT name FROM destination INDEXED BY destination_site
+    WHERE site = ?1 AND due_at <= ?2 ORDER BY due_at";
+
+/// The message whose recipient at a destination has waited longest: the first entry in `recipient_due`.
+pub(super) const OLDEST_OF_DESTINATION: &str = "
+    SELECT message FROM recipient INDEXED BY recipient_due
+    WHERE destination = ?1 AND due_at <= ?2
+    ORDER BY due_at LIMIT 1";
+
+/// The due recipients of a message at a destination.
+pub(super) const DUE_OF_MESSAGE: &str = "
+    SELECT id, address, attempts FROM recipient INDEXED BY recipient_message
+    WHERE message = ?1 AND destination = ?2 AND due_at <= ?3
+    ORDER BY id LIMIT ?4";
+
+/// Recipients at destinations that are held back, or whose site is, who were due too long ago.
+pub(super) const OVERDUE: &str = "
+    SELECT r.id, r.message, r.address, r.attempts, d.name
+    FROM destination d INDEXED BY destination_site
+    CROSS JOIN recipient r INDEXED BY recipient_due ON r.destination = d.name
+    WHERE d.site = ?1 AND d.due_at IS NOT NULL
+        AND (d.not_before > ?2 OR (SELECT not_before FROM site WHERE name = ?1) > ?2)
+        AND r.due_at <= ?3
+        AND r.due_at <= (SELECT value FROM json_each(?4) WHERE key = min(r.attempts, json_array_length(?4) - 1))
+    LIMIT ?5";
+
+const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1";
+
+const JOB: &str = "
+    SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, accepted_at
+    FROM message WHERE id = ?1";
+
+impl Engine {
+    pub(crate) async fn claim(&self, claim: Claim) -> Result<Vec<Job>, StoreError> {
+        must_end_later(claim.now, claim.lease_until)?;
+        self.writer.run(0, move |writing| Asked { writing, claim: &claim }.jobs()).await
+    }
+
+    pub(crate) async fn claim_overdue(&self, overdue: Overdue) -> Result<Vec<Job>, StoreError> {
+        must_end_later(overdue.now, overdue.lease_until)?;
+        self.writer.run(0, move |writing| claim_overdue(writing, &overdue)).await
+    }
+}
+
+fn must_end_later(now: Timestamp, lease_until: Timestamp) -> Result<(), StoreError> {
+    if lease_until > now { Ok(()) } else { Err(StoreError::Invalid("a lease must end after it begins".to_owned())) }
+}
+
+/// A claim in its transaction.
+struct Asked<'a> {
+    writing: &'a Writing<'a>,
+    claim: &'a Claim,
+}
+
+/// A site that may have more.
+struct Open {
+    site: Site,
+    is_prompt: bool,
+    due_at: i64,
+    room: usize,
+    /// Its due destinations and how many jobs each may have; the next one first.
+    destinations: VecDeque<(Domain, usize)>,
+}
+
+/// What a claim met and may not have yet.
+#[derive(Default)]
+struct Later {
+    sites: Vec<(Site, Timestamp)>,
+    destinations: Vec<(Domain, Timestamp)>,
+    /// Destinations whose names are none.
+    unreadable: Vec<String>,
+}
+
+impl Asked<'_> {
+    /// In rounds: a job for each due site, then a second one for each, and so on; within a site likewise for its
+    /// destinations. So no site and no destination, however much it has waiting, keeps another from its turn.
+    fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+        let slow_limit = self.claim.slow_limit.min(self.claim.limit);
+        let mut later = Later::default();
+        let mut open = self.open_sites(true, self.claim.limit, &mut later)?;
+        open.extend(self.open_sites(false, slow_limit, &mut later)?);
+        open.sort_by_key(|site| site.due_at);
+        self.put_off(&later)?;
+        let (mut jobs, mut slow, mut touched) = (Vec::new(), 0, BTreeSet::new());
+        while !open.is_empty() && jobs.len() < self.claim.limit {
+            let mut with_more = Vec::new();
+            for mut site in open {
+                if jobs.len() == self.claim.limit {
+                    break;
+                }
+                if !site.is_prompt && slow == slow_limit {
+                    continue;
+                }
+                if let Some(job) = self.next_job(&mut site, &mut touched)? {
+                    slow += usize::from(!site.is_prompt);
+                    jobs.push(job);
+                    with_more.push(site);
+                }
+            }
+            open = with_more;
+        }
+        refresh(self.writing, touched.iter().map(Domain::as_str))?;
+        Ok(jobs)
+    }
+
+    /// The due sites that may have more and have a destination that may, at most `most`.
+    fn open_sites(&self, is_prompt: bool, most: usize, later: &mut Later) -> Result<Vec<Open>, StoreError> {
+        let mut open = Vec::new();
+        let now = self.claim.now;
+        let mut select = self.writing.connection.prepare_cached(DUE_SITES)?;
+        let mut rows = select.query(params![is_prompt, now.as_micros()])?;
+        while open.len() < most
+            && let Some(row) = rows.next()?
+        {
+            let (site, due_at) = (Site::named(get::<String>(row, "name")?), get(row, "due_at")?);
+            let room = match self.claim.gate.site(&site, now) {
+                Room::Jobs(0) => continue,
+                Room::Jobs(room) => room,
+                Room::NotBefore(until) => {
+                    later.sites.push((site, until));
+                    continue;
+                }
+            };
+            let destinations = self.open_destinations(&site, room.min(self.claim.limit), later)?;
+            if !destinations.is_empty() {
+                open.push(Open { site, is_prompt, due_at, room, destinations });
+            }
+        }
+        Ok(open)
+    }
+
+    /// The due destinations of a site that may have more, at most `most`, and how many jobs each may have.
+    fn open_destinations(
+        &self,
+        site: &Site,
+        most: usize,
+        later: &mut Later,
+    ) -> Result<VecDeque<(Domain, usize)>, StoreError> {
+        let now = self.claim.now;
+        let mut open = VecDeque::new();
+        let mut select = self.writing.connection.prepare_cached(DUE_OF_SITE)?;
+        let mut rows = select.query(params![site.as_str(), now.as_micros()])?;
+        while open.len() < most
+            && let Some(row) = rows.next()?
+        {
+            let Ok(name) = parsed::<Domain>(row, "name") else {
+                later.unreadable.push(get(row, "name")?);
+                continue;
+            };
+            match self.claim.gate.destination(&name, now) {
+                Room::Jobs(0) => {}
+                Room::Jobs(room) => open.push_back((name, room)),
+                Room::NotBefore(until) => later.destinations.push((name, until)),
+            }
+        }
+        Ok(open)
+    }
+
+    /// What is held back is made due later, so that nobody meets it again before.
+    fn put_off(&self, later: &Later) -> Result<(), StoreError> {
+        for (site, until) in &later.sites {
+            hold_site(self.writing, site.as_str(), *until)?;
+            refresh_site(self.writing, site.as_str())?;
+        }
+        for (name, until) in &later.destinations {
+            hold_destination(self.writing, name.as_str(), *until)?;
+        }
+        refresh(self.writing, later.destinations.iter().map(|(name, _)| name.as_str()))?;
+        later.unreadable.iter().try_for_each(|name| give_up_destination(self.writing, self.claim.now, name))
+    }
+
+    /// The next job of a site: from the destination whose turn it is, which then goes to the end.
+    fn next_job(&self, site: &mut Open, touched: &mut BTreeSet<Domain>) -> Result<Option<Job>, StoreError> {
+        if site.room == 0 {
+            return Ok(None);
+        }
+        while let Some((destination, room)) = site.destinations.pop_front() {
+            touched.insert(destination.clone());
+            let Some(job) = self.job(site, &destination)? else { continue };
+            site.room -= 1;
+            if room > 1 {
+                site.destinations.push_back((destination, room - 1));
+            }
+            return Ok(Some(job));
+        }
+        Ok(None)
+    }
+
+    /// The next job for a destination. What cannot be read is given up, so that it holds up nobody else.
+    fn job(&self, site: &Open, destination: &Domain) -> Result<Option<Job>, StoreError> {
+        let now = self.claim.now;
+        let mut oldest = self.writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
+        loop {
+            let message = oldest.query_row(params![destination.as_str(), now.as_micros()], |row| row.get(0));
+            let Some(message) = message.optional()?.map(MessageId) else { return Ok(None) };
+            let recipients = self.lease(message, destination)?;
+            let ids: Vec<RecipientId> = recipients.iter().map(|recipient| recipient.id).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            match job_of(self.writing, message, destination, recipients) {
+                Err(StoreError::Damaged(what)) => give_up(self.writing, now, &ids, &what)?,
+                job => return Ok(job?.map(|job| Job { site: site.site.clone(), is_prompt: site.is_prompt, ..job })),
+            }
+        }
+    }
+
+    fn lease(&self, message: MessageId, destination: &Domain) -> Result<Vec<ClaimedRecipient>, StoreError> {
+        let now = self.claim.now;
+        let mut select = self.writing.connection.prepare_cached(DUE_OF_MESSAGE)?;
+        let most = number(RECIPIENTS_PER_JOB as u64);
+        let mut rows = select.query(params![message.0, destination.as_str(), now.as_micros(), most])?;
+        let mut recipients = Vec::new();
+        let mut unreadable = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id = RecipientId(get(row, "id")?);
+            match (parsed(row, "address"), get(row, "attempts")) {
+                (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
+                _ => unreadable.push(id),
+            }
+        }
+        drop(rows);
+        give_up(self.writing, now, &unreadable, "unreadable recipient")?;
+        recipients.iter().try_for_each(|recipient| lease(self.writing, recipient.id, self.claim.lease_until))?;
+        Ok(recipients)
+    }
+}
+
+fn lease(writing: &Writing<'_>, recipient: RecipientId, until: Timestamp) -> Result<(), StoreError> {
+    writing.connection.prepare_cached(LEASE)?.execute(params![recipient.0, until.as_micros()])?;
+    Ok(())
+}
+
+fn claim_overdue(writing: &Writing<'_>, overdue: &Overdue) -> Result<Vec<Job>, StoreError> {
+    let Some(latest) = overdue.due_before.iter().max() else { return Ok(Vec::new()) };
+    let limits: Vec<i64> = overdue.due_before.iter().map(|time| time.as_micros()).collect();
+    let (site, now, most) = (overdue.site.as_str(), overdue.now.as_micros(), number(overdue.limit as u64));
+    let mut found = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut select = writing.connection.prepare_cached(OVERDUE)?;
+    let mut rows = select.query(params![site, now, latest.as_micros(), to_json(&limits)?, most])?;
+    while let Some(row) = rows.next()? {
+        let id = RecipientId(get(row, "id")?);
+        match (parsed(row, "name"), parsed(row, "address"), get(row, "attempts")) {
+            (Ok(destination), Ok(address), Ok(attempts)) => {
+                let recipient = ClaimedRecipient { id, address, attempts };
+                found.push((MessageId(get(row, "message")?), destination, recipient));
+            }
+            _ => unreadable.push(id),
+        }
+    }
+    drop(rows);
+    give_up(writing, overdue.now, &unreadable, "unreadable recipient")?;
+    let (mut jobs, mut touched) = (Vec::new(), BTreeSet::<Domain>::new());
+    for (message, destination, recipient) in found {
+        let id = recipient.id;
+        lease(writing, id, overdue.lease_until)?;
+        match job_of(writing, message, &destination, vec![recipient]) {
+            Err(StoreError::Damaged(what)) => give_up(writing, overdue.now, &[id], &what)?,
+            job => jobs.extend(job?.map(|job| Job { site: overdue.site.clone(), ..job })),
+        }
+        touched.insert(destination);
+    }
+    refresh(writing, touched.iter().map(Domain::as_str))?;
+    Ok(jobs)
+}
+
+fn job_of(
+    writing: &Writing<'_>,
+    message: MessageId,
+    destination: &Domain,
+    recipients: Vec<ClaimedRecipient>,
+) -> Result<Option<Job>, StoreError> {
+    let mut select = writing.connection.prepare_cached(JOB)?;
+    let mut rows = select.query([message.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(Job {
+        message,
+        domain: parsed(row, "domain")?,
+        destination: destination.clone(),
+        site: Site::unknown(destination),
+        is_prompt: false,
+        return_path: get(row, "return_path")?,
+        message_id: get(row, "message_id")?,
+        tls: resolved(row)?,
+        size: get::<i64>(row, "size")?.unsigned_abs(),
+        recipients,
+        accepted_at: time(row, "accepted_at")?,
+    }))
+}
+
+/// What no gate limits, for tests and tools.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ungated;
+
+impl Gate for Ungated {
+    fn site(&self, _: &Site, _: Timestamp) -> Room {
+        Room::Jobs(usize::MAX)
+    }
+
+    fn destination(&self, _: &Domain, _: Timestamp) -> Room {
+        Room::Jobs(usize::MAX)
+    }
+}
+
+impl Claim {
+    /// A claim of everything that is due, whatever may run.
+    pub fn all(now: Timestamp, lease_until: Timestamp, limit: usize) -> Claim {
+        Claim { now, lease_until, limit, slow_limit: limit, gate: Arc::new(Ungated) }
+    }
+}
