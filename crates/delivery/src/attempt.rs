@@ -65,7 +65,7 @@ impl Client {
         if let (Some(hosts), Ok(published)) = (found, published) {
             attempt.published = published;
             match (hosts, &attempt.published) {
-                (Err(NoHosts { problem, permanent }), _) => attempt.settle_all(&problem, permanent),
+                (Err(NoHosts { problem, permanent, .. }), _) => attempt.settle_all(&problem, permanent),
                 (Ok(_), Found::Unknown { detail }) => attempt.settle_all(&policy_unknown(detail), false),
                 (Ok(hosts), _) => attempt.walk(hosts).await,
             }
@@ -95,6 +95,8 @@ struct Attempt<'a> {
     mx_is_signed: bool,
     /// Another policy than the one that was obeyed is there, or may be: nobody fails for good now.
     waits_for_policy: bool,
+    /// What DANE means for the first host: whether it is off stands in the report also where no connection was made.
+    dane: Option<Arc<Dane>>,
     deadline: Instant,
     slots: Vec<Slot>,
     steps: Vec<Step>,
@@ -116,6 +118,7 @@ impl<'a> Attempt<'a> {
             published: Found::NoPolicy,
             mx_is_signed: false,
             waits_for_policy: false,
+            dane: None,
             deadline,
             slots: job.recipients.iter().map(|_| Slot::default()).collect(),
             steps: Vec::new(),
@@ -139,7 +142,7 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             let place = self.client.place(self.job.destination, host, &next_hop, self.route);
-            let Ok(Place { addresses, skipped, dane }) = timeout_at(self.deadline, place).await else { break };
+            let Ok(Place { addresses, skipped, dane, .. }) = timeout_at(self.deadline, place).await else { break };
             for step in skipped {
                 self.note_problem(&problem_of_skipped(&step), None);
                 self.steps.push(step);
@@ -148,6 +151,7 @@ impl<'a> Attempt<'a> {
                 continue;
             }
             let dane = Arc::new(dane);
+            self.dane.get_or_insert_with(|| dane.clone());
             for address in addresses {
                 if self.is_over() {
                     break;
@@ -390,6 +394,7 @@ impl<'a> Attempt<'a> {
             observed: self.observed,
             published: self.published,
             contact: if self.has_delivered { Contact::Answered } else { self.contact },
+            dane: self.dane,
             session: began.elapsed(),
         }
     }
@@ -478,7 +483,8 @@ fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool, effecti
 }
 
 fn problem_of_skipped(step: &Step) -> Problem {
-    let enhanced = EnhancedCode::new(4, 4, if step.reason == Some("dns-failed") { 3 } else { 4 });
+    let is_dns = matches!(step.reason, Some("dns-failed" | "dnssec-invalid"));
+    let enhanced = EnhancedCode::new(4, 4, if is_dns { 3 } else { 4 });
     let words = match step.address {
         Some(address) => format!("{} [{address}]: {}", step.host, step.detail),
         None => step.detail.clone(),

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use policy::dane::{Dane, NextHop, NotDane};
+use policy::dane::{Dane, NextHop, NotDane, Security};
 use policy::disposition::Stage;
 use policy::mx::{MxAnswer, NoMailHost, Prohibited, may_reach};
 use policy::site::Leads;
@@ -11,8 +11,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::step;
 use crate::client::{Client, NoSource, Route, RouteHost, is_our_own};
+use crate::mta_sts::Found;
 use crate::report::{Problem, Step};
-use crate::resolve::MxLookup;
+use crate::resolve::{DnsError, MxLookup};
 
 /// What is said of an address of a family that `source_addresses` does not have.
 const NO_SOURCE: &str = "no source address of this family is configured (source_addresses)";
@@ -33,17 +34,16 @@ impl Client {
             let leads = Leads::Route(format!("{}:{}", route.host, route.port));
             return Ok(Hosts { names: vec![route.host.clone()], next_hop, leads });
         }
-        let MxLookup { answer, security } = self.dns.mx_lookup(destination).await.map_err(|error| {
-            NoHosts::for_now("dns-failed", format!("the MX lookup of {destination} failed: {error}"))
-        })?;
+        let MxLookup { answer, security } =
+            self.dns.mx_lookup(destination).await.map_err(|error| NoHosts::for_now(destination, error))?;
         // Neither MX nor address: nobody there takes mail (RFC 5321 §5.1). An MX host without an address is another
         // matter, somebody's passing mistake.
         if answer == MxAnswer::NoRecords && self.dns.addresses(destination).await.is_ok_and(|found| found.is_empty()) {
-            return Err(NoHosts::no_address(destination));
+            return Err(NoHosts::no_address(destination, security));
         }
         let is_itself = answer == MxAnswer::NoRecords;
         let hosts = policy::mx::hosts(destination, answer, rand::random);
-        let hosts = hosts.map_err(|why| NoHosts::for_good(destination, why))?;
+        let hosts = hosts.map_err(|why| NoHosts::for_good(destination, why, security.clone()))?;
         let names = hosts.iter().map(|host| RouteHost::Name(host.name.clone())).collect();
         let leads = if is_itself { Leads::Itself(destination.clone()) } else { Leads::Mx(hosts) };
         Ok(Hosts { names, next_hop: NextHop::Mx(security), leads })
@@ -62,20 +62,21 @@ impl Client {
             addresses: Vec::new(),
             skipped: vec![step(host, None, "skipped", Some(reason), detail)],
             dane: Dane::DoesNotApply { why: NotDane::NoHostName },
+            security: None,
         };
         match host {
             RouteHost::Address(address) => {
                 let (addresses, skipped) = self.reachable(host, vec![*address], port, route);
-                Place { addresses, skipped, dane: Dane::DoesNotApply { why: NotDane::NoHostName } }
+                Place { addresses, skipped, dane: Dane::DoesNotApply { why: NotDane::NoHostName }, security: None }
             }
             RouteHost::Name(name) => match self.dns.host(name).await {
                 Ok(found) if found.addresses.is_empty() => nowhere("no-address", format!("{name} has no address")),
                 Ok(found) => {
                     let dane = self.dns.dane(next_hop, destination, name, port, &found).await;
                     let (addresses, skipped) = self.reachable(host, found.addresses, port, route);
-                    Place { addresses, skipped, dane }
+                    Place { addresses, skipped, dane, security: Some(found.security) }
                 }
-                Err(error) => nowhere("dns-failed", error.to_string()),
+                Err(error) => nowhere(error.code(), error.to_string()),
             },
         }
     }
@@ -147,6 +148,18 @@ pub(crate) struct Place {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) skipped: Vec<Step>,
     pub(crate) dane: Dane,
+    /// How far the addresses can be trusted; `None` where the DNS gave none.
+    pub(crate) security: Option<Security>,
+}
+
+/// Whether something says that `host` is the domain's: the operator does on a route, signed MX records do, an enforced
+/// policy does by name.
+pub(crate) fn is_authentic(host: &RouteHost, routed: bool, mx_is_signed: bool, published: &Found) -> bool {
+    let is_named = || match host {
+        RouteHost::Name(name) => published.enforces() && published.names(name) == Some(true),
+        RouteHost::Address(_) => false,
+    };
+    routed || mx_is_signed || is_named()
 }
 
 /// Why there is no host to try.
@@ -156,21 +169,28 @@ pub struct NoHosts {
     pub problem: Problem,
     /// Whether it holds for good.
     pub permanent: bool,
+    /// How far the answer of the DNS can be trusted; `None` when there was none.
+    pub security: Option<Security>,
 }
 
 impl NoHosts {
-    fn for_now(reason: &'static str, words: String) -> NoHosts {
-        let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 3)), reason, words);
-        NoHosts { problem, permanent: false }
+    fn for_now(destination: &Domain, error: DnsError) -> NoHosts {
+        let words = format!("the MX lookup of {destination} failed: {error}");
+        let problem = Problem::ours(Stage::Lookup, (451, EnhancedCode::new(4, 4, 3)), error.code(), words);
+        let security = match error {
+            DnsError::Bogus { reason, .. } => Some(Security::Bogus(reason)),
+            DnsError::NoAnswer(_) | DnsError::Failed { .. } => None,
+        };
+        NoHosts { problem, permanent: false, security }
     }
 
-    fn no_address(destination: &Domain) -> NoHosts {
+    fn no_address(destination: &Domain, security: Security) -> NoHosts {
         let words = format!("{destination} has neither an MX record nor an address");
         let problem = Problem::ours(Stage::Lookup, (550, EnhancedCode::new(5, 4, 4)), "no-address", words);
-        NoHosts { problem, permanent: true }
+        NoHosts { problem, permanent: true, security: Some(security) }
     }
 
-    fn for_good(destination: &Domain, why: NoMailHost) -> NoHosts {
+    fn for_good(destination: &Domain, why: NoMailHost, security: Security) -> NoHosts {
         let (code, reason, words) = match why {
             NoMailHost::NullMx => {
                 ((556, EnhancedCode::new(5, 1, 10)), "null-mx", format!("{destination} takes no mail (null MX)"))
@@ -184,6 +204,7 @@ impl NoHosts {
                 format!("no MX record of {destination} names a host"),
             ),
         };
-        NoHosts { problem: Problem::ours(Stage::Lookup, code, reason, words), permanent: true }
+        let problem = Problem::ours(Stage::Lookup, code, reason, words);
+        NoHosts { problem, permanent: true, security: Some(security) }
     }
 }

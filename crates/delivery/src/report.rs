@@ -258,6 +258,8 @@ pub struct Report {
     pub published: Found,
     /// What became of the hosts, whatever they said of the recipients.
     pub contact: Contact,
+    /// What DANE means for the first host that was looked up.
+    pub dane: Option<Arc<Dane>>,
     /// From the first lookup to the end.
     pub session: Duration,
 }
@@ -287,7 +289,12 @@ impl Report {
             reused: connection.is_some_and(|c| c.reused),
             handshake_ms: handshake.map(|facts| u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX)),
             observed: connection.and_then(|c| c.observed).map(Observed::as_str),
-            dane: connection.and_then(|c| DaneEvidence::new(&c.dane, handshake)),
+            dane: match (connection, self.dane.as_deref()) {
+                (Some(connection), _) => Some(DaneEvidence::new(&connection.dane, handshake)),
+                // Off for one host is off for all.
+                (None, Some(off @ Dane::Off { .. })) => Some(DaneEvidence::new(off, None)),
+                (None, _) => None,
+            },
             mta_sts: self.published.evidence(),
             fallback: channel.and_then(Channel::fallback),
             steps: &self.steps,
@@ -335,12 +342,15 @@ pub struct Evidence<'a> {
     steps: &'a [Step],
 }
 
-/// What DANE means for the host, and what became of it. Absent where it is off.
+/// What DANE means for the host, and what became of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct DaneEvidence<'a> {
-    /// `usable`, `tlsa-invalid` (no record is usable), or why it does not apply.
+pub struct DaneEvidence<'a> {
+    /// `usable`, `tlsa-invalid` (no record is usable), why it does not apply, or `off`.
     state: &'static str,
+    /// Why it is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
     /// Where the records are.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<&'a str>,
@@ -355,21 +365,26 @@ struct DaneEvidence<'a> {
 }
 
 impl<'a> DaneEvidence<'a> {
-    fn new(dane: &'a Dane, handshake: Option<&'a TlsFacts>) -> Option<DaneEvidence<'a>> {
+    /// Of a host with which the handshake was made, if one was.
+    pub fn new(dane: &'a Dane, handshake: Option<&'a TlsFacts>) -> DaneEvidence<'a> {
         let base = match dane {
-            Dane::Off { .. } => return None,
             Dane::Usable(set) => Some(set.base.as_str()),
             Dane::Unusable { base, .. } => Some(base.as_str()),
-            Dane::DoesNotApply { .. } | Dane::LookupFailed { .. } => None,
+            Dane::Off { .. } | Dane::DoesNotApply { .. } | Dane::LookupFailed { .. } => None,
+        };
+        let because = match dane {
+            Dane::Off { because } => Some(because.as_str()),
+            _ => None,
         };
         let verdict = handshake.and_then(|facts| facts.dane.as_ref());
-        Some(DaneEvidence {
+        DaneEvidence {
             state: dane.code(),
+            because,
             base,
             verdict: verdict.map(|verdict| verdict.verification.code()),
             verdict_detail: verdict.and_then(|verdict| verdict.verification.detail()),
             record: verdict.and_then(|verdict| verdict.matched.clone()),
-        })
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use domain::base::iana::Rcode;
 use domain::base::rdata::{ParseRecordData, UnknownRecordData};
 use domain::base::{Message, Name, Rtype, ToName};
-use domain::rdata::{A, Aaaa, Mx, Txt};
+use domain::rdata::{A, Aaaa, Mx, Ptr, Txt};
 use domain::resolv::stub::conf::ResolvConf;
 use policy::dane::{self, Dane, HostAnswer, NextHop, Security, TlsaAnswer, base_domains, either_family, judge};
 use policy::mx::{MxAnswer, MxRecord};
@@ -44,6 +44,16 @@ pub enum DnsError {
     },
 }
 
+impl DnsError {
+    /// The error as one code: `dnssec-invalid` (RFC 8460 §4.3.2.1) for a bogus answer, else `dns-failed`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DnsError::NoAnswer(_) | DnsError::Failed { .. } => "dns-failed",
+            DnsError::Bogus { .. } => "dnssec-invalid",
+        }
+    }
+}
+
 /// A stub resolver. Clones share its connections.
 #[derive(Clone)]
 pub struct Dns {
@@ -74,6 +84,8 @@ pub struct HostLookup {
 const SERVERS: usize = 3;
 /// Most TLSA records of one host that are looked at.
 const TLSA_RECORDS: usize = 100;
+/// Most names of one address that are looked at.
+const REVERSE_NAMES: usize = 10;
 
 impl Dns {
     /// Asks `resolver`, or the servers in the system's `resolv.conf` when there is none, without DNSSEC. Must be
@@ -94,6 +106,21 @@ impl Dns {
     /// Whether DNSSEC works, or why not. The first call asks the resolvers.
     pub async fn dnssec(&self) -> DnssecStatus {
         self.secured.status().await
+    }
+
+    /// The resolvers that are asked, in order.
+    pub fn resolvers(&self) -> Vec<SocketAddr> {
+        self.secured.resolvers()
+    }
+
+    /// The names that the reverse DNS has for an address (RFC 1035 §3.5), at most [`REVERSE_NAMES`]; none is an answer too.
+    ///
+    /// # Errors
+    /// When no resolver gave an answer.
+    pub async fn names_of(&self, address: IpAddr) -> Result<Vec<Domain>, DnsError> {
+        let answer = self.ask(&reverse_name(address), Rtype::PTR).await?;
+        let names = records_of::<Ptr<_>>(&answer.message).filter_map(|ptr| ptr.ptrdname().to_string().parse().ok());
+        Ok(names.take(REVERSE_NAMES).collect())
     }
 
     /// The domain's MX records.
@@ -264,6 +291,20 @@ impl Dns {
     }
 }
 
+/// Where the reverse DNS has the names of an address (RFC 1035 §3.5, RFC 3596 §2.5).
+fn reverse_name(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(address) => {
+            let nibbles = address.octets().into_iter().rev().flat_map(|octet| [octet & 0xf, octet >> 4]);
+            nibbles.map(|nibble| format!("{nibble:x}.")).collect::<String>() + "ip6.arpa"
+        }
+    }
+}
+
 /// Read by hand, so that a record that is too short counts as one that cannot be used, not as none.
 fn tlsa_of(data: &[u8]) -> dane::Tlsa {
     match data {
@@ -314,4 +355,20 @@ where
 fn shuffled(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     addresses.sort_by_cached_key(|_| rand::random::<u64>());
     addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_names_in_the_reverse_dns() {
+        for (address, name) in [
+            ("192.0.2.1", "1.2.0.192.in-addr.arpa"),
+            ("::ffff:192.0.2.1", "1.2.0.192.in-addr.arpa"),
+            ("2001:db8::1a", "a.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"),
+        ] {
+            assert_eq!(reverse_name(address.parse().unwrap()), name);
+        }
+    }
 }

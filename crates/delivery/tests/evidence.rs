@@ -85,13 +85,18 @@ fn with_tls(tls: Tls) -> Scenario {
     Scenario { identity, ..Scenario::with(Behaviour { tls, ..Behaviour::default() }) }
 }
 
+/// These tests ask a resolver without DNSSEC, and each attempt says so.
+fn off() -> Value {
+    json!({ "state": "off", "because": "dnssec is set to off" })
+}
+
 fn verified() -> Value {
     json!({
         "policy": policy(false, false),
         "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "key-exchange": "X25519",
         "sni": "mx.d.test", "peer-ip": "127.0.0.x",
         "certificate": certificate("mx.d.test"),
-        "verification": "ok", "key-proof": "webpki", "resumed": false, "handshake-ms": 0,
+        "verification": "ok", "key-proof": "webpki", "resumed": false, "handshake-ms": 0, "dane": off(),
         "steps": [{ "host": "mx.d.test", "result": "delivered" }],
     })
 }
@@ -180,7 +185,7 @@ async fn not_at_all() {
     // No connection, so nothing about one.
     let told = evidence(Scenario::hosts(vec![Host::new("mx", 10, Behaviour::default()).on(Listen::Closed)])).await;
     let steps = json!([{ "host": "mx.d.test", "result": "connection-failed", "reason": "connection-failed" }]);
-    assert_eq!(told, json!({ "policy": policy(false, false), "steps": steps }));
+    assert_eq!(told, json!({ "policy": policy(false, false), "dane": off(), "steps": steps }));
 }
 
 #[tokio::test]

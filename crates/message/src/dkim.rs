@@ -10,6 +10,7 @@ mod canonical;
 mod key;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +18,7 @@ use smtp::Domain;
 
 use crate::accept::AcceptError;
 use crate::section::Section;
-pub use key::{KeyError, SigningKey};
+pub use key::{GenerateError, KeyError, KeyKind, SigningKey};
 
 /// Fields that are signed, all of them that occur (RFC 6376 §5.4.1).
 const SIGNED: [&str; 23] = [
@@ -55,7 +56,7 @@ const LINE: usize = 76;
 pub struct Signer {
     domain: Domain,
     selector: Domain,
-    key: SigningKey,
+    key: Arc<SigningKey>,
 }
 
 /// Why a message cannot be signed.
@@ -77,14 +78,14 @@ pub enum SignError {
 
 impl Signer {
     /// A signer for `domain`, whose public key is published at `{selector}._domainkey.{domain}`.
-    pub fn new(domain: Domain, selector: Domain, key: SigningKey) -> Signer {
-        Signer { domain, selector, key }
+    pub fn new(domain: Domain, selector: Domain, key: impl Into<Arc<SigningKey>>) -> Signer {
+        Signer { domain, selector, key: key.into() }
     }
 
     /// The name and the text of the TXT record to publish (RFC 6376 §3.6.1).
     pub fn record(&self) -> (String, String) {
         let name = format!("{}._domainkey.{}", self.selector, self.domain);
-        (name, format!("v=DKIM1; k={}; p={}", self.key.kind(), STANDARD.encode(self.key.public())))
+        (name, self.key.record())
     }
 
     /// The `DKIM-Signature` field for `content`, with its CRLF, to be put before everything else. `content` is the

@@ -7,6 +7,8 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod dkim;
 pub mod queue;
 pub mod serve;
+mod text;
 pub mod tlsrpt;

@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::dnssec::DnssecStatus;
 use delivery::resolve::Dns;
 use store::{Purge, Role, Store, StoreError, Timestamp};
 use tokio::net::TcpListener;
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
-use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::queue::{self, ClientError, Queue, StoredPolicies};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 
 pub use keys::{generate as generate_key, record as key_record};
@@ -89,10 +88,7 @@ impl Server {
             store.clone(),
             client,
             config.retry_schedule.clone(),
-            Concurrency {
-                total: config.concurrency_total.into(),
-                per_destination: config.concurrency_per_destination.into(),
-            },
+            queue::limits_of(&config),
             accepted.clone(),
             tally.clone(),
         );
@@ -165,12 +161,10 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
 }
 
-/// Whether DANE is on is told at every start: a resolver that does not validate turns it off.
+/// Whether DANE is on is told at every start: a resolver that does not validate turns it off. The first look, and each
+/// that finds it changed, writes the line.
 async fn tell_dnssec(dns: Dns) {
-    match dns.dnssec().await {
-        DnssecStatus::On(mode) => tracing::info!(?mode, "DNSSEC and DANE are on"),
-        DnssecStatus::Off { because } => tracing::warn!(because, "DANE is off"),
-    }
+    dns.dnssec().await;
 }
 
 /// Settings that are allowed and likely not meant.

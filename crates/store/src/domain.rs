@@ -4,6 +4,7 @@ use policy::tls::TlsSettings;
 use smtp::Domain;
 
 use crate::Timestamp;
+use crate::dkim::NewDkimKey;
 
 /// A domain that mail is sent for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct NewDomain {
     pub name: Domain,
     /// What it asks for.
     pub tls: TlsSettings,
+    /// The DKIM key that is made with it.
+    pub dkim: Option<NewDkimKey>,
     /// The time that it is made.
     pub now: Timestamp,
 }

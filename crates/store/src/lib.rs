@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod dkim;
 mod domain;
 mod error;
 mod event;
@@ -37,6 +38,6 @@ pub use key::{ApiKey, KeyHash, NewKey};
 pub use location::{Location, LocationError, Role};
 pub use message::{AttachmentSummary, MessageId, MessageKey, MessageSummary, Method, NewMessage};
 pub use queue::{Claim, ClaimedRecipient, Job, NewState, RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome};
-pub use site::{Gate, Overdue, Room, SiteNote};
+pub use site::{Gate, Held, Overdue, Room, SiteNote};
 pub use store::{Purge, Purged, Stats, Store};
 pub use time::Timestamp;

@@ -88,6 +88,8 @@ pub struct NewMessage {
     pub user_variables: serde_json::Map<String, serde_json::Value>,
     /// What the sender asked for, message over domain.
     pub tls: Resolved,
+    /// Whether it is signed with the keys of the sending domain when it goes out.
+    pub dkim: bool,
     /// How it came in.
     pub method: Method,
     /// Accepted and never sent.

@@ -50,6 +50,8 @@ pub struct Job {
     pub message_id: String,
     /// What the sender asked for.
     pub tls: Resolved,
+    /// Whether it is to be signed with the keys of the sending domain.
+    pub dkim: bool,
     /// Size in octets, before dot-stuffing.
     pub size: u64,
     /// To whom: at least one, at most [`RECIPIENTS_PER_JOB`].

@@ -38,11 +38,20 @@ pub struct SiteNote {
     pub is_back: bool,
 }
 
-/// Asks for recipients that a site has kept waiting for too long.
+/// What is held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// One destination.
+    Destination(Domain),
+    /// All destinations of a site.
+    Site(Site),
+}
+
+/// Asks for recipients that have waited for too long.
 #[derive(Debug, Clone)]
 pub struct Overdue {
-    /// Which site. Of its destinations those are looked at that are held back, or all where the site is.
-    pub site: Site,
+    /// Where they wait.
+    pub held: Held,
     /// The time.
     pub now: Timestamp,
     /// Nobody else gets them before this time.
@@ -59,7 +68,7 @@ impl Store {
         self.engine().note_site(note).await
     }
 
-    /// Leases recipients that wait behind a site that is held back for longer than they may, each in a job of its own.
+    /// Leases recipients that have waited behind what is held back for longer than they may, each in a job of its own.
     pub async fn claim_overdue(&self, overdue: Overdue) -> Result<Vec<Job>, StoreError> {
         self.engine().claim_overdue(overdue).await
     }

@@ -77,6 +77,8 @@ pub struct SignedTree {
     zones: Vec<SignedZone>,
     authority: Server,
     anchor: String,
+    /// The keys of all zones.
+    keys: Vec<(&'static str, String)>,
 }
 
 /// A running server.
@@ -112,16 +114,18 @@ impl SignedTree {
         let mut anchor = String::new();
         // Children first: a parent signs the digests of their keys.
         let mut digests: Vec<(&'static str, String)> = Vec::new();
+        let mut public = Vec::new();
         for zone in zones.iter().rev() {
             let children = digests.iter().filter(|(child, _)| parent_of(child, &zones) == Some(zone.name));
             let keys = sign(&folder, zone, children)?;
             digests.push((zone.name, keys.digest));
+            public.push((zone.name, keys.public.clone()));
             if zone.name == "." {
                 anchor = keys.public;
             }
         }
         let authority = serve(&folder, &zones)?;
-        Ok(SignedTree { folder, zones, authority, anchor })
+        Ok(SignedTree { folder, zones, authority, anchor, keys: public })
     }
 
     /// The authority for all zones. Asked as if it were a resolver it answers whatever ends within one zone.
@@ -132,6 +136,16 @@ impl SignedTree {
     /// The root's key, as a file of trust anchors has it.
     pub fn anchor(&self) -> &str {
         &self.anchor
+    }
+
+    /// The key of one zone, as a file of trust anchors has it; empty when the zone is not signed.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such zone.
+    pub fn anchor_of(&self, zone: &str) -> &str {
+        let found = self.keys.iter().find(|(name, _)| *name == zone);
+        &found.unwrap_or_else(|| panic!("there is no zone {zone}")).1
     }
 
     /// A file with the root's key.

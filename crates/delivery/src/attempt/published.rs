@@ -8,6 +8,7 @@ use tokio::time::timeout_at;
 
 use super::{Attempt, Job, step};
 use crate::client::{Client, Route, RouteHost};
+use crate::hosts::is_authentic;
 use crate::mta_sts::{Found, STS_MX_MISMATCH};
 use crate::report::Problem;
 
@@ -75,13 +76,8 @@ impl Attempt<'_> {
         };
     }
 
-    /// Whether something says that the host is the domain's: the operator does on a route, signed MX records do, an
-    /// enforced policy does by name.
+    /// Whether something says that the host is the domain's.
     pub(super) fn mx_is_authentic(&self, host: &RouteHost) -> bool {
-        let is_named = || match host {
-            RouteHost::Name(name) => self.published.enforces() && self.published.names(name) == Some(true),
-            RouteHost::Address(_) => false,
-        };
-        self.route.is_some() || self.mx_is_signed || is_named()
+        is_authentic(host, self.route.is_some(), self.mx_is_signed, &self.published)
     }
 }

@@ -13,6 +13,8 @@ mod anchors;
 mod self_test;
 pub(crate) mod servers;
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -81,6 +83,17 @@ pub enum DnssecStatus {
     },
 }
 
+impl fmt::Display for DnssecStatus {
+    /// The same words wherever it is told: log, `waxwing check`, `waxwing doctor`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DnssecStatus::On(Mode::Validate) => f.write_str("validating"),
+            DnssecStatus::On(Mode::TrustAd) => f.write_str("trust-ad passed the self-test"),
+            DnssecStatus::Off { because } => write!(f, "off, because {because}"),
+        }
+    }
+}
+
 /// What the self-test found, and what to do until it is repeated.
 pub(crate) struct Established {
     status: DnssecStatus,
@@ -132,6 +145,11 @@ impl Secured {
         self.established().await.status.clone()
     }
 
+    /// The resolvers that were configured.
+    pub(crate) fn resolvers(&self) -> Vec<SocketAddr> {
+        self.all.each().map(|(address, _)| address).collect()
+    }
+
     /// Asks, and judges the answer.
     pub(crate) async fn ask(&self, name: &Name<Vec<u8>>, rtype: Rtype) -> Result<Answer, NoneSecured> {
         let established = self.established().await;
@@ -166,8 +184,8 @@ impl Secured {
         let found = Arc::new(self_test::run(&self.all, &self.dnssec, known.as_deref()).await);
         if known.is_none_or(|known| known.status != found.status) {
             match &found.status {
-                DnssecStatus::On(mode) => tracing::info!(?mode, "DNSSEC is on"),
-                DnssecStatus::Off { because } => tracing::warn!(%because, "DNSSEC is off, and DANE with it"),
+                status @ DnssecStatus::On(_) => tracing::info!("DNSSEC: {status}"),
+                status @ DnssecStatus::Off { .. } => tracing::warn!("DNSSEC, and DANE with it: {status}"),
             }
         }
         *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(found.clone());

@@ -50,7 +50,7 @@ impl Servers {
     }
 
     /// Each of them alone.
-    pub(super) fn each(&self) -> impl Iterator<Item = (SocketAddr, Servers)> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = (SocketAddr, Servers)> {
         self.0.iter().map(|server| (server.address, Servers([server.clone()].into())))
     }
 

@@ -175,3 +175,24 @@ fn keys_are_read_or_refused_in_words() {
     }
     assert_eq!(format!("{:?}", ed25519()), "SigningKey(ed25519)");
 }
+
+/// `openssl genrsa 1024`, made for this test alone.
+const SHORT: &str = include_str!("rsa-1024.pem");
+
+#[test]
+fn a_short_key_is_refused() {
+    assert_eq!(SigningKey::from_pem(SHORT).err(), Some(KeyError::Short));
+}
+
+#[test]
+fn keys_are_made_and_written_as_they_are_read() {
+    for (kind, bits) in [(KeyKind::Rsa2048, Some(2048)), (KeyKind::Ed25519, None)] {
+        let key = SigningKey::generate(kind).unwrap();
+        let text = key.to_pem().unwrap();
+        assert!(text.lines().all(|line| line.len() <= 64));
+        let read = SigningKey::from_pem(&text).unwrap();
+        assert_eq!((read.rsa_bits(), read.record()), (bits, key.record()));
+        let (one, other) = (signer(key).sign(MESSAGE.as_bytes(), 0), signer(read).sign(MESSAGE.as_bytes(), 0));
+        assert_eq!(one, other);
+    }
+}

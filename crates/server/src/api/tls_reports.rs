@@ -21,7 +21,42 @@ use super::http::error::{ApiError, Json};
 use super::http::form::parse_query;
 use super::http::time::to_epoch;
 use super::limits::{REPORTS_PER_PAGE, REPORTS_PER_PAGE_DEFAULT, UPLOAD_TIME, UPLOADS_AT_ONCE, UPLOADS_PER_MINUTE};
+use super::operation::{Access, Operation};
+use super::schema::{any_object, binary, integer, sending_domain};
 use crate::tlsrpt::incoming::{self, Refused};
+
+/// What can be called about reports.
+pub(super) fn operations() -> Vec<Operation> {
+    let limit = || integer().with("maximum", REPORTS_PER_PAGE).default(REPORTS_PER_PAGE_DEFAULT);
+    let limit = || limit().about("At most so many");
+    let skip = || integer().about("Leave out so many first");
+    vec![
+        Operation::get("/v1/tls/reports", "listTlsReports", received)
+            .summary("Reports about TLS (RFC 8460) that others sent about our domains, latest first")
+            .access(Access::Filtered)
+            .query("domain", sending_domain().about("Only about this sending domain"))
+            .query("limit", limit())
+            .query("skip", skip())
+            .ok("The reports", any_object()),
+        Operation::get("/v1/tls/reports/sent", "listSentTlsReports", sent)
+            .summary("Reports about TLS that this server made, and how they stand, latest first")
+            .query("limit", limit())
+            .query("skip", skip())
+            .ok("The reports", any_object()),
+        Operation::post("/v1/tls/reports/upload", "uploadTlsReport", upload)
+            .summary("Send a report about TLS (RFC 8460) about a domain of this server")
+            .access(Access::Open)
+            .content([("application/tlsrpt+gzip", binary()), ("application/tlsrpt+json", any_object())])
+            .answer(200, "It was here already")
+            .answer(201, "It is kept")
+            .answer(400, "It is no such report")
+            .answer(404, "It is about no domain of this server")
+            .answer(413, "It is too long")
+            .answer(415, "It is of another type")
+            .answer(429, "There are too many")
+            .answer(503, "The store cannot keep anything now; nothing was kept"),
+    ]
+}
 
 /// How much strangers may upload, all of them together.
 #[derive(Debug)]
@@ -49,7 +84,7 @@ impl Gate {
 }
 
 /// `POST /v1/tls/reports/upload`: without a key, since anybody may report (RFC 8460 §3).
-pub(crate) async fn upload(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+async fn upload(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let busy = || ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many reports at the moment, try again later");
     if !app.uploads.admits(Instant::now()) {
         return Err(busy());
@@ -94,14 +129,14 @@ fn refusal(why: Refused) -> ApiError {
 }
 
 /// `GET /v1/tls/reports`: what others reported, latest first.
-pub(crate) async fn received(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
+async fn received(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
     let Page { domain, limit, skip } = Page::parse(uri.query().unwrap_or_default())?;
     let (total, reports) = app.store.tls_reports_received(domain.as_ref(), limit, skip).await?;
     Ok(Json(json!({ "total_count": total, "items": reports.iter().map(received_json).collect::<Vec<_>>() })))
 }
 
 /// `GET /v1/tls/reports/sent`: what we reported, latest first.
-pub(crate) async fn sent(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
+async fn sent(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
     let Page { domain, limit, skip } = Page::parse(uri.query().unwrap_or_default())?;
     if domain.is_some() {
         return Err(ApiError::bad_request("'domain' does not select among reports that were sent"));

@@ -6,7 +6,9 @@ use serde_json::json;
 use smtp::Domain;
 use store::{DomainQuery, DomainSort, NewDomain, SendingDomain, Store, Timestamp};
 
+use super::dkim::DkimCommand;
 use super::{Failure, print, rfc3339};
+use crate::dkim;
 
 /// How many domains are asked for at a time.
 const PAGE: usize = 500;
@@ -43,7 +45,10 @@ pub(super) enum DomainCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Delete a sending domain. Mail that was accepted for it is still delivered.
+    /// The keys that sign the domain's mail.
+    #[command(subcommand)]
+    Dkim(DkimCommand),
+    /// Delete a sending domain, and its keys. Mail that was accepted for it is still delivered.
     Delete {
         name: Domain,
         #[command(flatten)]
@@ -89,7 +94,8 @@ impl From<Switches> for TlsSettings {
 pub(super) async fn run(store: &Store, command: DomainCommand) -> Result<(), Failure> {
     match command {
         DomainCommand::Add { name, tls, output } => {
-            let new = NewDomain { name, tls: tls.into(), now: Timestamp::now() };
+            let dkim = Some(dkim::first_key().await.map_err(Failure::of)?);
+            let new = NewDomain { name, tls: tls.into(), dkim, now: Timestamp::now() };
             show(&store.create_domain(new).await?, output)
         }
         DomainCommand::List { search, output } => list(store, search, output).await,
@@ -100,6 +106,7 @@ pub(super) async fn run(store: &Store, command: DomainCommand) -> Result<(), Fai
             let changed = store.update_domain(&name, tls.into()).await?;
             show(&changed.ok_or_else(|| missing(&name))?, output)
         }
+        DomainCommand::Dkim(command) => super::dkim::run(store, command).await,
         DomainCommand::Delete { name, output } => match store.delete_domain(&name).await? {
             true if output.json => print(format_args!("{:#}\n", json!({ "name": name, "deleted": true }))),
             true => print(format_args!("{name} deleted\n")),
@@ -108,7 +115,7 @@ pub(super) async fn run(store: &Store, command: DomainCommand) -> Result<(), Fai
     }
 }
 
-fn missing(name: &Domain) -> Failure {
+pub(super) fn missing(name: &Domain) -> Failure {
     Failure::Failed(format!("there is no domain {name}"))
 }
 

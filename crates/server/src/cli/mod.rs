@@ -1,5 +1,6 @@
 //! The command line.
 
+mod dkim;
 mod domain;
 mod key;
 mod report;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::json;
 use smtp::Domain;
 use store::{Role, Store, StoreError, Timestamp};
 
@@ -132,7 +134,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
 fn check(loaded: &Loaded, domain: Domain, json: bool) -> Result<(), Failure> {
     let found = runtime()?.block_on(check::run(&loaded.config, domain)).map_err(|error| unusable(loaded, &error))?;
     match json {
-        true => print(format_args!("{:#}\n", found.to_json())),
+        true => print(format_args!("{:#}\n", json!(found))),
         false => print(found),
     }
 }

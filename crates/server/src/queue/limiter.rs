@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use policy::backoff::{Contact, Health, Pauses};
 use policy::rate::{Pacer, Rate};
+use policy::retry::Schedule;
 use policy::route::DomainPattern;
 use policy::site::{self, Leads, Site};
 use smtp::Domain;
-use store::{Gate, Room, Timestamp};
+use store::{Gate, Held, Room, Timestamp};
 
 /// How long what is known of a site or a destination that fails is kept when nothing of it is tried any more.
 const MEMORY: Duration = Duration::from_secs(3600);
@@ -24,7 +25,9 @@ const SWEEP_AT: usize = 1024;
 /// What each site may have.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Attempts at once.
+    /// Attempts at once, all sites together.
+    pub total: usize,
+    /// Attempts at once for one site.
     pub concurrency: u32,
     /// Messages in a time.
     pub rate: Option<Rate>,
@@ -32,6 +35,21 @@ pub struct Limits {
     pub own: Vec<OwnSite>,
     /// The pauses between probes of what does not answer.
     pub pauses: Pauses,
+    /// How long recipients wait at least behind what is held back before they are given up without an attempt.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            total: 200,
+            concurrency: 10,
+            rate: None,
+            own: Vec::new(),
+            pauses: Pauses::default(),
+            patience: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// A site by the hosts of its MX records.
@@ -87,12 +105,12 @@ pub(super) struct Slot {
 }
 
 /// What an attempt changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     /// The destination, or its site, answers again, and was held back.
     pub(super) is_back: bool,
-    /// The destination, or its site, is held back: recipients that wait there may have waited for too long.
-    pub(super) is_held: bool,
+    /// What is held back: recipients that wait there may have waited for too long.
+    pub(super) held: Option<Held>,
 }
 
 impl Limiter {
@@ -117,6 +135,11 @@ impl Limiter {
         counts.destinations.line(destination, 1).running += 1;
         drop(counts);
         Some(Slot { limiter: self.clone(), site: site.clone(), destination: destination.clone(), is_unused: true })
+    }
+
+    /// How long a recipient waits at most behind what is held back, by the attempts made.
+    pub(super) fn waits(&self, schedule: &Schedule) -> Vec<Duration> {
+        schedule.left().into_iter().map(|left| left.max(self.limits.patience)).collect()
     }
 
     /// Of a domain that nobody has looked up one at a time is claimed, which tells where the others belong.
@@ -284,8 +307,12 @@ fn tell(
         _ => {}
     }
     let was_held = before.0.is_held() || before.1.is_held();
-    let is_held = now.0.is_held() || now.1.is_held();
-    Changed { is_back: was_held && contact == Contact::Answered, is_held: is_held && contact.is_failure() }
+    let held = match (now.0.is_held(), now.1.is_held()) {
+        (true, _) => Some(Held::Site(site.clone())),
+        (false, true) => Some(Held::Destination(destination.clone())),
+        (false, false) => None,
+    };
+    Changed { is_back: was_held && contact == Contact::Answered, held: held.filter(|_| contact.is_failure()) }
 }
 
 impl<K: Hash + Eq + Clone> Ledger<K> {

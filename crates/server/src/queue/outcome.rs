@@ -64,6 +64,24 @@ pub(super) fn fault(job: &Job, words: &str, schedule: &Schedule, now: Timestamp)
     job.recipients.iter().map(failed).collect()
 }
 
+/// Those who waited behind a site that is held back until their time was over: told as what it is, the end of the schedule.
+pub(super) fn overdue(job: &Job, words: &str) -> Vec<RecipientOutcome> {
+    let overdue = |recipient: &ClaimedRecipient| {
+        let waited = AttemptRecord {
+            attempt_no: recipient.attempts,
+            description: words.to_owned(),
+            ..ours(recipient, 451, EnhancedCode::new(4, 4, 1), words)
+        };
+        let told = AttemptRecord { description: words.to_owned(), ..too_old(waited) };
+        RecipientOutcome {
+            recipient: recipient.id,
+            state: NewState::Failed,
+            events: vec![failure(Severity::Permanent, FailureReason::Old, told)],
+        }
+    };
+    job.recipients.iter().map(overdue).collect()
+}
+
 /// An attempt that came to no host.
 fn ours(recipient: &ClaimedRecipient, code: u16, enhanced_code: EnhancedCode, words: &str) -> AttemptRecord {
     AttemptRecord {
@@ -176,7 +194,11 @@ impl Told<'_> {
 
 /// The end of the schedule, after this last attempt.
 fn old(last: AttemptRecord) -> NewEvent {
-    let attempt = AttemptRecord {
+    failure(Severity::Permanent, FailureReason::Old, too_old(last))
+}
+
+fn too_old(last: AttemptRecord) -> AttemptRecord {
+    AttemptRecord {
         code: TOO_OLD,
         enhanced_code: None,
         message: "Too old".to_owned(),
@@ -185,8 +207,7 @@ fn old(last: AttemptRecord) -> NewEvent {
         last_code: Some(last.code),
         last_message: Some(last.message),
         ..last
-    };
-    failure(Severity::Permanent, FailureReason::Old, attempt)
+    }
 }
 
 fn failure(severity: Severity, reason: FailureReason, attempt: AttemptRecord) -> NewEvent {

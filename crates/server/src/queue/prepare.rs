@@ -7,6 +7,8 @@
 use bytes::Bytes;
 use store::{Job, Store};
 
+use super::sign::Signing;
+
 /// Why there is nothing to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unprepared {
@@ -19,11 +21,12 @@ pub(super) enum Unprepared {
 /// Makes ready what goes out.
 pub(super) struct Prepare {
     store: Store,
+    signing: Signing,
 }
 
 impl Prepare {
     pub(super) fn new(store: Store) -> Prepare {
-        Prepare { store }
+        Prepare { store, signing: Signing::default() }
     }
 
     /// The content for the recipients of `job`, in wire form.
@@ -31,7 +34,8 @@ impl Prepare {
     /// The steps, each on the outcome of the one before: read, then whatever changes the content, and signatures last,
     /// since they cover all the rest.
     pub(super) async fn content(&self, job: &Job) -> Result<Bytes, Unprepared> {
-        self.read(job).await
+        let wire = self.read(job).await?;
+        if job.dkim { self.signing.sign(&self.store, job, wire).await } else { Ok(wire) }
     }
 
     async fn read(&self, job: &Job) -> Result<Bytes, Unprepared> {

@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use policy::tls::{TlsSettings, resolve};
-use store::{Direction, EventKind, EventQuery, Filter, Location, Method, NewMessage, NewState, Role, Severity};
+use smtp::Domain;
+use store::{Direction, Event, EventKind, EventQuery, Filter, Location, Method, NewMessage, NewState, Role, Severity};
 use testkit::{Behaviour, Lab, Receiver, Stage, Tls};
 
+use super::deliver::Counted;
 use super::*;
 use crate::config::Config;
 
 /// Far more than is needed, since machines are busy; and far less than [`NAP`].
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Scene {
     _lab: Lab,
@@ -44,7 +46,7 @@ impl Scene {
             store.clone(),
             client_of(&config, Arc::new(StoredPolicies(store.clone()))).unwrap(),
             Schedule::default(),
-            Concurrency { total: 50, per_destination: 4 },
+            Limits { total: 50, concurrency: 4, ..Limits::default() },
             Arc::new(Notify::new()),
             tally.clone(),
         );
@@ -52,27 +54,7 @@ impl Scene {
     }
 
     async fn accept(&self, deliver_at: Option<Timestamp>) {
-        let message = NewMessage {
-            domain: "sender.example".parse().unwrap(),
-            message_id: "1@sender.example".to_owned(),
-            return_path: String::new(),
-            header_from: String::new(),
-            header_to: String::new(),
-            subject: String::new(),
-            size: 14,
-            wire: Bytes::from_static(b"Subject: x\r\n\r\n"),
-            attachments: Vec::new(),
-            tags: Vec::new(),
-            user_variables: serde_json::Map::new(),
-            tls: resolve(TlsSettings::default(), TlsSettings::default()),
-            method: Method::Http,
-            test_mode: false,
-            deliver_at,
-            recipients: vec!["a@slow.test".parse().unwrap()],
-            api_key_id: None,
-            originating_ip: None,
-        };
-        self.store.accept(message).await.unwrap();
+        self.store.accept(message(deliver_at)).await.unwrap();
     }
 
     fn run(&self, queue: Queue, grace: Duration) -> tokio::task::JoinHandle<()> {
@@ -87,16 +69,45 @@ impl Scene {
     }
 
     async fn kinds(&self) -> Vec<EventKind> {
-        let query = EventQuery {
-            domain: "sender.example".parse().unwrap(),
-            begin: None,
-            end: None,
-            direction: Direction::Ascending,
-            after: None,
-            limit: 100,
-            filter: Filter::All,
-        };
-        self.store.events(query).await.unwrap().iter().map(|event| event.kind).collect()
+        events(&self.store).await.iter().map(|event| event.kind).collect()
+    }
+}
+
+/// All that was told.
+pub(super) async fn events(store: &Store) -> Vec<Event> {
+    let query = EventQuery {
+        domain: "sender.example".parse().unwrap(),
+        begin: None,
+        end: None,
+        direction: Direction::Ascending,
+        after: None,
+        limit: 1000,
+        filter: Filter::All,
+    };
+    store.events(query).await.unwrap()
+}
+
+pub(super) fn message(deliver_at: Option<Timestamp>) -> NewMessage {
+    NewMessage {
+        domain: "sender.example".parse().unwrap(),
+        message_id: "1@sender.example".to_owned(),
+        return_path: String::new(),
+        header_from: String::new(),
+        header_to: String::new(),
+        subject: String::new(),
+        size: 14,
+        wire: Bytes::from_static(b"Subject: x\r\n\r\n"),
+        attachments: Vec::new(),
+        tags: Vec::new(),
+        user_variables: serde_json::Map::new(),
+        tls: resolve(TlsSettings::default(), TlsSettings::default()),
+        dkim: true,
+        method: Method::Http,
+        test_mode: false,
+        deliver_at,
+        recipients: vec!["a@slow.test".parse().unwrap()],
+        api_key_id: None,
+        originating_ip: None,
     }
 }
 
@@ -106,7 +117,7 @@ impl Drop for Scene {
     }
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < end, "in vain: {what}");
@@ -275,4 +286,41 @@ async fn sessions_are_counted_for_reports_about_tls() {
     let Outcome::Failure(failure) = counted[0].result.outcome() else { panic!("{counted:?}") };
     assert_eq!(failure.result, ResultType::StarttlsNotSupported);
     assert_eq!(failure.receiving_mx_hostname.as_deref(), Some("mx.slow.test"));
+}
+
+/// Every active key of the sending domain signs, whoever activated it and when; `dkim: false` is left alone.
+#[tokio::test]
+async fn what_goes_out_is_signed_with_the_keys_of_the_moment() {
+    use crate::dkim::{Source, new_key};
+    use message::dkim::KeyKind;
+    let (scene, queue) = Scene::new(Duration::ZERO).await;
+    let domain: Domain = "sender.example".parse().unwrap();
+    let key = async |kind, selector: &str| {
+        let selector = selector.parse().unwrap();
+        new_key(Source::Made(kind), Some(selector), true).await.unwrap()
+    };
+    let dkim = Some(key(KeyKind::Ed25519, "ed").await);
+    let new = store::NewDomain { name: domain.clone(), tls: TlsSettings::default(), dkim, now: Timestamp::now() };
+    scene.store.create_domain(new).await.unwrap();
+    let prepared = async |wire: &'static [u8], dkim: bool| {
+        let message = NewMessage { wire: Bytes::from_static(wire), dkim, ..message(None) };
+        scene.store.accept(message).await.unwrap();
+        let job = queue.claim(Timestamp::now(), 1).await.unwrap().remove(0);
+        queue.shared.prepare.content(&job).await.unwrap()
+    };
+    const WIRE: &[u8] = b"From: a@sender.example\r\n\r\n..dot\r\n";
+    let selectors = |signed: Bytes| -> Vec<String> {
+        assert!(signed.ends_with(WIRE), "what was accepted is changed");
+        let text = String::from_utf8(signed.to_vec()).unwrap().replace("\r\n ", " ");
+        let fields = text.lines().filter(|line| line.starts_with("DKIM-Signature:"));
+        fields.map(|field| field.split("s=").nth(1).unwrap().split(';').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(selectors(prepared(WIRE, true).await), ["ed"]);
+    scene.store.create_dkim_key(&domain, key(KeyKind::Rsa2048, "rsa").await).await.unwrap();
+    assert_eq!(selectors(prepared(WIRE, true).await), ["rsa", "ed"]);
+    scene.store.set_dkim_key_active(&domain, &"ed".parse().unwrap(), false).await.unwrap();
+    assert_eq!(selectors(prepared(WIRE, true).await), ["rsa"]);
+    assert_eq!(prepared(WIRE, false).await, WIRE);
+    // Nothing that can be signed, and still to be delivered.
+    assert_eq!(prepared(b"Subject: x\r\n\r\n", true).await, b"Subject: x\r\n\r\n"[..]);
 }

@@ -160,6 +160,7 @@ impl Sending {
             tags: vec!["tls-report".to_owned()],
             user_variables: serde_json::Map::new(),
             tls: resolve(any_tls, TlsSettings::default()),
+            dkim: false,
             method: Method::Http,
             test_mode: false,
             deliver_at: None,

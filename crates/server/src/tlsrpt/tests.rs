@@ -278,7 +278,10 @@ async fn only_reports_about_our_own_domains_are_kept() {
     let directory = Directory::new();
     let store = Store::open(&store::Location::sqlite(directory.0.join("data")), store::Role::Server).await.unwrap();
     let now = Timestamp::now();
-    store.create_domain(NewDomain { name: domain("x.example"), tls: Default::default(), now }).await.unwrap();
+    store
+        .create_domain(NewDomain { name: domain("x.example"), tls: Default::default(), dkim: None, now })
+        .await
+        .unwrap();
     let keep = async |names: &[&str]| incoming::keep(&store, report_about(names), Via::Mail, now).await;
     assert_eq!(keep(&["other.test", "x.example"]).await.unwrap(), (domain("x.example"), Kept::New));
     assert_eq!(keep(&["x.example"]).await.unwrap(), (domain("x.example"), Kept::Known));

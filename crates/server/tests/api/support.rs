@@ -68,7 +68,7 @@ impl Server {
     }
 
     pub(crate) async fn add_domain(&self, name: &str, tls: TlsSettings) {
-        let new = NewDomain { name: name.parse().unwrap(), tls, now: Timestamp::now() };
+        let new = NewDomain { name: name.parse().unwrap(), tls, dkim: None, now: Timestamp::now() };
         self.store.create_domain(new).await.unwrap();
     }
 
@@ -129,7 +129,7 @@ impl Server {
     pub(crate) async fn claim(&self) -> Vec<Job> {
         let now = Timestamp::now();
         let lease_until = now + Duration::from_secs(60);
-        let claim = Claim { now, lease_until, limit: 1000, per_destination: 1000, busy: &[] };
+        let claim = Claim::all(now, lease_until, 1000);
         self.store.claim(claim).await.unwrap()
     }
 

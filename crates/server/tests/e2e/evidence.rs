@@ -1,7 +1,7 @@
 //! What the log says, in full, for single deliveries.
 
 use serde_json::{Value, json};
-use testkit::{Behaviour, Lab, Tls};
+use testkit::{Behaviour, Host, Lab, Listen, Tls};
 
 use crate::world::{DOMAIN, World};
 
@@ -125,5 +125,29 @@ async fn the_message_decides_over_its_domain_in_both_directions() {
             (&required.into(), &from.into()),
             "{event:#}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_dane_is_off_and_why_stands_in_each_attempt() {
+    let mut lab = Lab::start().await.unwrap();
+    lab.add_hosts("closed", vec![Host::new("mx", 10, Behaviour::default()).on(Listen::Closed)]).await.unwrap();
+    // The lab's authority knows nothing of DNSSEC: neither way to secure an answer works with it.
+    let resolver = lab.dns_addr();
+    let mut world = World::start_with(lab, &[("dnssec", "validate")]).await;
+    for dnssec in ["validate", "trust-ad", "off"] {
+        world.restart_with(&[("dnssec", dnssec)]);
+        for (to, kind) in
+            [("a@good.test", "delivered"), ("a@no-starttls.test", "delivered"), ("a@closed.test", "failed")]
+        {
+            let event = world.outcome_of(&world.send(to, &[]).await).await;
+            let dane = &event["delivery-status"]["tls-details"]["dane"];
+            assert_eq!((&event["event"], &dane["state"]), (&json!(kind), &json!("off")), "{event:#}");
+            let because = dane["because"].as_str().unwrap();
+            match dnssec {
+                "off" => assert_eq!(because, "dnssec is set to off"),
+                _ => assert!(because.starts_with(&format!("the resolver {resolver} ")), "{because}"),
+            }
+        }
     }
 }

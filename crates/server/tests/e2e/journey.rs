@@ -2,7 +2,7 @@
 
 use testkit::{Answer, Behaviour, Host, Lab, Tls};
 
-use crate::world::World;
+use crate::world::{DOMAIN, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deferred_recipient_is_tried_by_the_schedule_and_then_too_old() {
@@ -133,5 +133,36 @@ async fn content_arrives_as_it_was_given() {
     let response = request.basic_auth("api", Some(crate::world::KEY)).send().await.unwrap();
     assert!(response.status().is_success(), "{}", response.text().await.unwrap());
     world.outcome_of("raw@sender.example").await;
-    assert_eq!(world.lab.receiver("good").messages()[1].text(), mime);
+    let messages = world.lab.receiver("good").messages();
+    let text = messages[1].text();
+    let (signature, rest) = text.split_at(text.len() - mime.len());
+    assert_eq!(rest, mime);
+    assert!(signature.starts_with("DKIM-Signature: ") && !signature.contains("\r\n\r\n"), "{signature}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attempt_is_signed_with_the_keys_of_the_moment() {
+    let mut lab = Lab::empty().await.unwrap();
+    let receiver = lab.add("grey", Behaviour { rcpt: Some(Answer::new(450, "4.7.1 wait")), ..Behaviour::default() });
+    let receiver = receiver.await.unwrap();
+    let world = World::start_with(lab, &[("retry_schedule", "2s,2s,2s,2s,2s,2s")]).await;
+    let id = world.send("a@grey.test", &[]).await;
+    world.events_of(&id, 1).await;
+    // Another process rotates while the message waits.
+    let dkim = |arguments: &[&str]| world.tool(&[&["domain", "dkim"], arguments].concat());
+    let first: serde_json::Value = serde_json::from_str(&dkim(&["list", DOMAIN, "--json"])).unwrap();
+    let first = first[0]["selector"].as_str().unwrap();
+    dkim(&["add", DOMAIN, "--selector", "next", "--type", "ed25519", "--active"]);
+    dkim(&["deactivate", DOMAIN, first]);
+    receiver.behave(Behaviour::default()).unwrap();
+    let mut count = 2;
+    while world.events_of(&id, count).await.last().unwrap()["event"] != "delivered" {
+        count += 1;
+    }
+    let text = receiver.messages()[0].text().to_owned();
+    assert!(text.starts_with("DKIM-Signature: v=1; a=ed25519-sha256;") && text.contains(" s=next;"), "{text}");
+    assert!(!text.contains(first), "{text}");
+
+    world.outcome_of(&world.send("a@grey.test", &[("o:dkim", "no")]).await).await;
+    assert!(!receiver.messages()[1].text().contains("DKIM-Signature"));
 }

@@ -84,6 +84,25 @@ impl World {
         self.server = Some(Running { process, base: format!("http://{address}") });
     }
 
+    /// Stops the program, and starts it with other settings.
+    pub(crate) fn restart_with(&mut self, settings: &[(&'static str, &str)]) {
+        assert_eq!(self.terminate(), Some(0));
+        self.settings.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+        self.run();
+    }
+
+    /// What a command says, run beside the server on its store. It must succeed.
+    pub(crate) fn tool(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_waxwing"));
+        command.args(arguments).env_clear();
+        for (key, value) in &self.settings {
+            command.env(format!("WAXWING_{}", key.to_uppercase()), value);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// SIGKILL: nothing is finished, nothing is flushed.
     pub(crate) fn kill(&mut self) {
         let mut running = self.server.take().unwrap();

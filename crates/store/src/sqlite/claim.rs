@@ -13,7 +13,7 @@ use super::site::{hold_destination, hold_site, refresh, refresh_site};
 use super::writer::Writing;
 use super::{Engine, row::to_json};
 use crate::{
-    Claim, ClaimedRecipient, Gate, Job, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room, StoreError,
+    Claim, ClaimedRecipient, Gate, Held, Job, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room, StoreError,
     Timestamp,
 };
 
@@ -39,22 +39,21 @@ pub(super) const DUE_OF_MESSAGE: &str = "
     WHERE message = ?1 AND destination = ?2 AND due_at <= ?3
     ORDER BY id LIMIT ?4";
 
-/// Recipients at destinations that are held back, or whose site is, who were due too long ago.
+pub(super) const DESTINATIONS_OF_SITE: &str =
+    "SELECT name FROM destination INDEXED BY destination_site WHERE site = ?1 AND due_at IS NOT NULL";
+
+/// Recipients who were due too long ago, each by the attempts that were made for it.
 pub(super) const OVERDUE: &str = "
-    SELECT r.id, r.message, r.address, r.attempts, d.name
-    FROM destination d INDEXED BY destination_site
-    CROSS JOIN recipient r INDEXED BY recipient_due ON r.destination = d.name
-    WHERE d.site = ?1 AND d.due_at IS NOT NULL
-        AND (d.not_before > ?2 OR (SELECT not_before FROM site WHERE name = ?1) > ?2)
-        AND r.due_at <= ?3
-        AND r.due_at <= (SELECT value FROM json_each(?4) WHERE key = min(r.attempts, json_array_length(?4) - 1))
-    LIMIT ?5";
+    SELECT id, message, address, attempts FROM recipient INDEXED BY recipient_due
+    WHERE destination = ?1 AND due_at <= ?2
+        AND due_at <= (SELECT value FROM json_each(?3) WHERE key = min(attempts, json_array_length(?3) - 1))
+    LIMIT ?4";
 
 const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1";
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, accepted_at
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at
     FROM message WHERE id = ?1";
 
 impl Engine {
@@ -259,36 +258,61 @@ fn lease(writing: &Writing<'_>, recipient: RecipientId, until: Timestamp) -> Res
 }
 
 fn claim_overdue(writing: &Writing<'_>, overdue: &Overdue) -> Result<Vec<Job>, StoreError> {
-    let Some(latest) = overdue.due_before.iter().max() else { return Ok(Vec::new()) };
+    let destinations: Vec<String> = match &overdue.held {
+        Held::Destination(name) => vec![name.to_string()],
+        Held::Site(site) => writing
+            .connection
+            .prepare_cached(DESTINATIONS_OF_SITE)?
+            .query_map([site.as_str()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?,
+    };
+    let mut jobs = Vec::new();
+    for name in destinations {
+        let Ok(destination) = name.parse() else { continue };
+        let most = overdue.limit - jobs.len();
+        if most == 0 {
+            break;
+        }
+        let found = overdue_of(writing, overdue, &destination, most)?;
+        if !found.is_empty() {
+            jobs.extend(found);
+            refresh(writing, [name.as_str()])?;
+        }
+    }
+    Ok(jobs)
+}
+
+fn overdue_of(
+    writing: &Writing<'_>,
+    overdue: &Overdue,
+    destination: &Domain,
+    most: usize,
+) -> Result<Vec<Job>, StoreError> {
     let limits: Vec<i64> = overdue.due_before.iter().map(|time| time.as_micros()).collect();
-    let (site, now, most) = (overdue.site.as_str(), overdue.now.as_micros(), number(overdue.limit as u64));
-    let mut found = Vec::new();
-    let mut unreadable = Vec::new();
+    let latest = limits.iter().max();
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     let mut select = writing.connection.prepare_cached(OVERDUE)?;
-    let mut rows = select.query(params![site, now, latest.as_micros(), to_json(&limits)?, most])?;
+    let mut rows = select.query(params![destination.as_str(), latest, to_json(&limits)?, number(most as u64)])?;
     while let Some(row) = rows.next()? {
         let id = RecipientId(get(row, "id")?);
-        match (parsed(row, "name"), parsed(row, "address"), get(row, "attempts")) {
-            (Ok(destination), Ok(address), Ok(attempts)) => {
-                let recipient = ClaimedRecipient { id, address, attempts };
-                found.push((MessageId(get(row, "message")?), destination, recipient));
+        match (parsed(row, "address"), get(row, "attempts")) {
+            (Ok(address), Ok(attempts)) => {
+                found.push((MessageId(get(row, "message")?), ClaimedRecipient { id, address, attempts }));
             }
             _ => unreadable.push(id),
         }
     }
     drop(rows);
     give_up(writing, overdue.now, &unreadable, "unreadable recipient")?;
-    let (mut jobs, mut touched) = (Vec::new(), BTreeSet::<Domain>::new());
-    for (message, destination, recipient) in found {
+    let mut jobs = Vec::new();
+    for (message, recipient) in found {
         let id = recipient.id;
         lease(writing, id, overdue.lease_until)?;
-        match job_of(writing, message, &destination, vec![recipient]) {
+        match job_of(writing, message, destination, vec![recipient]) {
             Err(StoreError::Damaged(what)) => give_up(writing, overdue.now, &[id], &what)?,
-            job => jobs.extend(job?.map(|job| Job { site: overdue.site.clone(), ..job })),
+            job => jobs.extend(job?),
         }
-        touched.insert(destination);
     }
-    refresh(writing, touched.iter().map(Domain::as_str))?;
     Ok(jobs)
 }
 
@@ -310,6 +334,7 @@ fn job_of(
         return_path: get(row, "return_path")?,
         message_id: get(row, "message_id")?,
         tls: resolved(row)?,
+        dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
         accepted_at: time(row, "accepted_at")?,

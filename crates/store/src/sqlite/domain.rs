@@ -31,7 +31,7 @@ impl Engine {
         self.writer
             .run(0, move |writing| {
                 let mut insert = writing.connection.prepare_cached(INSERT)?;
-                let NewDomain { name, tls, now } = &domain;
+                let NewDomain { name, tls, dkim, now } = &domain;
                 let (fallback, when_left) = choices(tls);
                 let values = params![
                     name.as_str(),
@@ -47,7 +47,10 @@ impl Engine {
                         Err(StoreError::Conflict(format!("the domain {name}")))
                     }
                     Ok(None) => Err(StoreError::Unavailable("nothing was written".to_owned())),
-                    Ok(Some(domain)) => Ok(domain),
+                    Ok(Some(domain)) => {
+                        dkim.as_ref().map(|key| super::dkim::insert(writing.connection, name, key)).transpose()?;
+                        Ok(domain)
+                    }
                     Err(other) => Err(other.into()),
                 }
             })

@@ -24,11 +24,11 @@ const TEST_MODE_CODE: u16 = 650;
 
 const INSERT_MESSAGE: &str = "
     INSERT INTO message (key, domain, message_id, return_path, header_from, header_to, subject, size, attachments,
-        tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, tls_fallback, tls_failure, tls_tag, method,
-        test_mode, deliver_at, api_key, originating_ip, accepted_at, unfinished, wire_kept)
+        tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim,
+        method, test_mode, deliver_at, api_key, originating_ip, accepted_at, unfinished, wire_kept)
     VALUES (:key, :domain, :message_id, :return_path, :header_from, :header_to, :subject, :size, :attachments,
-        :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :tls_fallback, :tls_failure, :tls_tag, :method,
-        :test_mode, :deliver_at, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
+        :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :tls_fallback, :tls_failure, :tls_tag, :dkim,
+        :method, :test_mode, :deliver_at, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
 
 const INSERT_WIRE: &str = "INSERT INTO wire (message, content) VALUES (?1, ?2)";
 
@@ -118,6 +118,7 @@ impl Prepared {
             ":tls_fallback": message.tls.fallback.as_str(),
             ":tls_failure": message.tls.when_left.as_str(),
             ":tls_tag": message.tls.tag.as_str(),
+            ":dkim": message.dkim,
             ":method": message.method.as_str(),
             ":test_mode": message.test_mode,
             ":deliver_at": message.deliver_at.map(Timestamp::as_micros),

@@ -5,11 +5,11 @@
 //! - [`writer`]: group commit. Every change goes through it.
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
-//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`],
-//!   [`site`], [`event`] (and [`filter`]),
-//!   [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`].
+//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
+//!   (and [`filter`]), [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`].
 
 mod claim;
+mod dkim;
 mod domain;
 mod event;
 mod filter;

@@ -1,8 +1,8 @@
 //! Directory, lock, file and connections.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -63,8 +63,27 @@ fn make(directory: &Path, path: &Path) -> io::Result<()> {
         // SQLite gives its own files, the log and the shared memory, the mode of this one.
         OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     }
+    close_to_others(path)?;
     // Each time: whoever made the file may have died before this.
     File::open(directory)?.sync_all()
+}
+
+/// A backup put back by hand may be readable for everybody, and private keys are in it.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::metadata(&name) {
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+                tracing::warn!(file = %Path::new(&name).display(), "others could read the database; closed to them");
+                fs::set_permissions(&name, Permissions::from_mode(0o600))?;
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The lock that keeps a second server out. It is held as long as the file is open, and ends with the process

@@ -7,8 +7,15 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// The steps, oldest first.
-const STEPS: &[&str] =
-    &[FIRST, TLS_CHOICES, super::posture::TABLES, super::tlsrpt::TABLES, super::sts::TABLES, super::site::TABLES];
+const STEPS: &[&str] = &[
+    FIRST,
+    TLS_CHOICES,
+    super::posture::TABLES,
+    super::tlsrpt::TABLES,
+    super::sts::TABLES,
+    super::dkim::TABLES,
+    super::site::TABLES,
+];
 
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;

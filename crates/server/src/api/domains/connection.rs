@@ -14,12 +14,12 @@ use crate::api::http::error::{ApiError, Json};
 use crate::api::http::form::Form;
 
 /// `GET`
-pub(crate) async fn read(KnownDomain(domain): KnownDomain) -> Json {
+pub(super) async fn read(KnownDomain(domain): KnownDomain) -> Json {
     Json(settings_json(domain.tls))
 }
 
 /// `PUT`: sets what is given and leaves the rest.
-pub(crate) async fn update(
+pub(super) async fn update(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     request: Request,

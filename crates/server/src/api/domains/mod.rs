@@ -4,22 +4,25 @@ mod connection;
 mod fields;
 mod json;
 mod list;
+mod operations;
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use serde_json::json;
 use store::{NewDomain, StoreError, Timestamp};
 
-pub(crate) use connection::{read as read_connection, update as update_connection};
+pub(super) use self::operations::operations;
 
+use self::connection::{read as read_connection, update as update_connection};
 use self::fields::DomainFields;
 use super::App;
 use super::http::domain::KnownDomain;
 use super::http::error::{ApiError, Json};
 use super::http::form::Form;
+use crate::dkim;
 
 /// `GET /v4/domains`
-pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
+async fn list(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
     let Some(query) = list::parse(uri.query().unwrap_or_default())? else {
         return Ok(Json(json!({ "total_count": 0, "items": [] })));
     };
@@ -29,10 +32,14 @@ pub(crate) async fn list(State(app): State<App>, uri: Uri) -> Result<Json, ApiEr
 }
 
 /// `POST /v4/domains`
-pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<Json, ApiError> {
+async fn create(State(app): State<App>, request: Request) -> Result<Json, ApiError> {
     let fields = DomainFields::parse(&Form::read(&app, request).await?)?;
     let name = fields.name.ok_or_else(|| ApiError::bad_request("name parameter is missing"))?;
-    let new = NewDomain { name: name.clone(), tls: fields.tls, now: Timestamp::now() };
+    let dkim = dkim::first_key().await.map_err(|error| {
+        tracing::error!(%error, "cannot make a DKIM key");
+        ApiError::internal()
+    })?;
+    let new = NewDomain { name: name.clone(), tls: fields.tls, dkim: Some(dkim), now: Timestamp::now() };
     let domain = match app.store.create_domain(new).await {
         Err(StoreError::Conflict(_)) => {
             return Err(ApiError::bad_request(format!("This domain name is already taken: {name}")));
@@ -43,7 +50,7 @@ pub(crate) async fn create(State(app): State<App>, request: Request) -> Result<J
 }
 
 /// `GET /v4/domains/{domain}`
-pub(crate) async fn read(KnownDomain(domain): KnownDomain) -> Json {
+async fn read(KnownDomain(domain): KnownDomain) -> Json {
     Json(json!({
         "domain": json::domain(&domain),
         "receiving_dns_records": [],
@@ -52,11 +59,7 @@ pub(crate) async fn read(KnownDomain(domain): KnownDomain) -> Json {
 }
 
 /// `PUT /v4/domains/{domain}`
-pub(crate) async fn update(
-    State(app): State<App>,
-    KnownDomain(domain): KnownDomain,
-    request: Request,
-) -> Result<Json, ApiError> {
+async fn update(State(app): State<App>, KnownDomain(domain): KnownDomain, request: Request) -> Result<Json, ApiError> {
     let fields = DomainFields::parse(&Form::read(&app, request).await?)?;
     if fields.name.is_some_and(|name| name != domain.name) {
         return Err(ApiError::bad_request("'name' of a domain cannot be changed"));
@@ -67,12 +70,12 @@ pub(crate) async fn update(
 }
 
 /// `PUT /v4/domains/{domain}/verify`: nothing has to be verified, a domain is usable at once.
-pub(crate) async fn verify(KnownDomain(domain): KnownDomain) -> Json {
+async fn verify(KnownDomain(domain): KnownDomain) -> Json {
     Json(json::with_dns("Domain DNS records have been updated", &domain))
 }
 
 /// `DELETE /v3/domains/{domain}`
-pub(crate) async fn delete(State(app): State<App>, KnownDomain(domain): KnownDomain) -> Result<Json, ApiError> {
+async fn delete(State(app): State<App>, KnownDomain(domain): KnownDomain) -> Result<Json, ApiError> {
     match app.store.delete_domain(&domain.name).await? {
         true => Ok(Json(json!({ "message": "Domain will be deleted in the background" }))),
         false => Err(ApiError::new(StatusCode::NOT_FOUND, "Domain not found")),

@@ -3,6 +3,7 @@
 mod expression;
 mod filter;
 mod json;
+mod operations;
 mod page;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, Uri};
 use serde_json::json;
 use smtp::Domain;
 
+pub(super) use self::operations::operations;
 use self::page::Page;
 use super::App;
 use super::http::domain::KnownDomain;
@@ -20,7 +22,7 @@ use super::http::url;
 use super::limits::EVENTS_PAGE_OCTETS;
 
 /// The first page of what the query asks for.
-pub(crate) async fn list(
+async fn list(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     uri: Uri,
@@ -31,7 +33,7 @@ pub(crate) async fn list(
 }
 
 /// The page that a token names; the token holds the query.
-pub(crate) async fn page(
+async fn page(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     Path(names): Path<HashMap<String, String>>,

@@ -1,6 +1,7 @@
 //! `POST /v3/{domain}/messages` and `…/messages.mime`: from a form to a message that is kept.
 
 mod mime_headers;
+mod operations;
 mod options;
 mod request;
 
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use smtp::{Address, Domain};
 use store::{AttachmentSummary, Method, NewMessage, SendingDomain, Timestamp};
 
+pub(super) use operations::operations;
 pub(crate) use options::{excerpt, not_supported, once, yes_no};
 
 use self::options::Options;
@@ -34,7 +36,7 @@ const INLINE_OCTETS: usize = 128 * 1024;
 type Work = fn(&Form, &Domain) -> Result<Ready, ApiError>;
 
 /// A message given in parts.
-pub(crate) async fn messages(
+async fn messages(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     request: Request,
@@ -43,7 +45,7 @@ pub(crate) async fn messages(
 }
 
 /// A message given whole.
-pub(crate) async fn messages_mime(
+async fn messages_mime(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     request: Request,
@@ -178,6 +180,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         attachments: message.attachments.into_iter().map(summary).collect(),
         tags: options.tags,
         user_variables: options.variables,
+        dkim: options.dkim.unwrap_or(true),
         method: Method::Http,
         test_mode: options.test_mode.unwrap_or(false),
         deliver_at: options.deliver_at.map(Timestamp::from_micros),

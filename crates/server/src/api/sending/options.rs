@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) deliver_at: Option<i64>,
     /// From `o:require-tls`, `o:skip-verification`, and the two of RFC 8689.
     pub(crate) tls: TlsSettings,
+    /// From `o:dkim`: whether the message is signed.
+    pub(crate) dkim: Option<bool>,
     requiretls: Option<bool>,
     tls_not_required: bool,
     delivery_time: Option<String>,
@@ -46,7 +48,7 @@ const NOT_YET: [&str; 9] = [
 ];
 
 /// Options of which only "no" is there: it is what happens anyway, and many clients say so.
-const ONLY_NO: [&str; 5] = ["tracking", "tracking-clicks", "tracking-opens", "tracking-pixel-location-top", "dkim"];
+const ONLY_NO: [&str; 4] = ["tracking", "tracking-clicks", "tracking-opens", "tracking-pixel-location-top"];
 
 /// Headers that are options, and the options that they are.
 const HEADER_OPTIONS: [(&str, &str); 14] = [
@@ -176,6 +178,7 @@ impl Options {
                 Ok(())
             }
             "testmode" => once(&mut self.test_mode, yes_no(value, given)?, given),
+            "dkim" => once(&mut self.dkim, yes_no(value, given)?, given),
             "deliverytime" => once(&mut self.delivery_time, excerpt(value.trim()), given),
             "tag" => self.tag(value, given),
             name if ONLY_NO.contains(&name) => match yes_no(value, given) {

@@ -1,6 +1,7 @@
 //! `/v1/tls`: how mail travelled, and how it would have under other settings. No API of Mailgun's has this.
 
 mod json;
+mod operations;
 mod query;
 
 use axum::extract::State;
@@ -10,6 +11,7 @@ use policy::tls::Observed;
 use serde_json::{Value, json};
 use store::posture::{Count, Period, PostureQuery, WhatIfQuery};
 
+pub(super) use self::operations::{observed, operations};
 use self::query::{Destinations, Place, WhatIf};
 use super::App;
 use super::http::error::{ApiError, Json};
@@ -17,7 +19,7 @@ use super::http::time::{now, to_epoch};
 use super::http::url;
 
 /// `GET /v1/tls/destinations`
-pub(crate) async fn destinations(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
+async fn destinations(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
     let asked = Destinations::parse(uri.query().unwrap_or_default(), now())?;
     let page = app
         .store
@@ -39,7 +41,7 @@ pub(crate) async fn destinations(State(app): State<App>, uri: Uri, headers: Head
 }
 
 /// `GET /v1/tls/what-if`
-pub(crate) async fn what_if(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
+async fn what_if(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
     let asked = WhatIf::parse(uri.query().unwrap_or_default(), now())?;
     // The very function that decides about deliveries is asked about those of the past.
     let kept_back_by: Vec<_> = Observed::ALL.into_iter().filter(|saw| !would_deliver(asked.policy, *saw)).collect();

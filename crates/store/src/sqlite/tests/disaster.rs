@@ -117,7 +117,7 @@ async fn a_full_disk_refuses_and_keeps_what_it_has() {
                     return store.accept(large).await.is_ok();
                 }
                 let name = domain(&format!("d{number}.example"));
-                let new = crate::NewDomain { name, tls: TlsSettings::default(), now: Timestamp::now() };
+                let new = crate::NewDomain { name, tls: TlsSettings::default(), dkim: None, now: Timestamp::now() };
                 store.create_domain(new).await.is_ok()
             })
         })

@@ -30,7 +30,7 @@ async fn a_tool_works_beside_a_server() {
     });
     for number in 0..10 {
         let name = domain(&format!("d{number}.example"));
-        let new = NewDomain { name: name.clone(), tls: TlsSettings::default(), now: Timestamp::now() };
+        let new = NewDomain { name: name.clone(), tls: TlsSettings::default(), dkim: None, now: Timestamp::now() };
         tool.create_domain(new).await.unwrap();
         assert!(server.domain(&name).await.unwrap().is_some());
     }

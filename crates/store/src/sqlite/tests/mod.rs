@@ -2,6 +2,7 @@
 
 mod accept;
 mod disaster;
+mod dkim;
 mod door;
 mod events;
 mod filters;
@@ -82,6 +83,7 @@ fn message(recipients: &[&str]) -> NewMessage {
         tags: vec!["Welcome".to_owned(), "bulk_email".to_owned()],
         user_variables: [("z".to_owned(), 1.into()), ("a".to_owned(), "2".into())].into_iter().collect(),
         tls: resolve(TlsSettings { require_tls: Some(true), ..Default::default() }, TlsSettings::default()),
+        dkim: true,
         method: Method::Http,
         test_mode: false,
         deliver_at: None,

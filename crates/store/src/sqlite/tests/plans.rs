@@ -43,6 +43,7 @@ async fn the_queue_is_never_searched_whole() {
         (claim::DUE_OF_MESSAGE, "recipient_message (message=? AND destination=?)"),
         (claim::DUE_SITES, "site_due (prompt=? AND due_at<?)"),
         (claim::DUE_OF_SITE, "destination_site (site=? AND due_at<?)"),
+        (claim::DESTINATIONS_OF_SITE, "destination_site (site=?"),
         (claim::OVERDUE, "recipient_due (destination=? AND due_at<?)"),
         (site::FIRST_DUE_OF_DESTINATION, "recipient_due (destination=?"),
         (site::FIRST_DUE_OF_SITE, "destination_site (site=?"),

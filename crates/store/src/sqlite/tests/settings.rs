@@ -5,7 +5,7 @@ use crate::{DomainQuery, DomainSort, KeyHash, NewDomain, NewKey, SendingDomain, 
 
 async fn create(store: &Store, name: &str, seconds: i64) -> SendingDomain {
     let now = Timestamp::from_secs(seconds);
-    store.create_domain(NewDomain { name: domain(name), tls: TlsSettings::default(), now }).await.unwrap()
+    store.create_domain(NewDomain { name: domain(name), tls: TlsSettings::default(), dkim: None, now }).await.unwrap()
 }
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_domain_is_made_read_changed_and_deleted() {
     assert_eq!((made.id.len(), made.created_at, made.tls), (24, Timestamp::from_secs(5), TlsSettings::default()));
     assert!(made.id.bytes().all(|b| b.is_ascii_hexdigit()));
     assert_eq!(store.domain(&name).await.unwrap(), Some(made.clone()));
-    let again = NewDomain { name: name.clone(), tls: TlsSettings::default(), now: Timestamp::now() };
+    let again = NewDomain { name: name.clone(), tls: TlsSettings::default(), dkim: None, now: Timestamp::now() };
     assert_eq!(store.create_domain(again).await, Err(StoreError::Conflict("the domain sender.example".to_owned())));
 
     // Each switch on its own; what is not stated stays.

@@ -1,0 +1,114 @@
+//! What can be called to read events.
+
+use super::{list as first_page, page};
+use crate::api::limits::{EVENTS_PER_PAGE, EVENTS_PER_PAGE_DEFAULT};
+use crate::api::operation::Operation;
+use crate::api::schema::{
+    Schema, any_object, boolean, choice, integer, list, named, number, object, switch, text, unix_seconds,
+};
+use crate::api::tls::observed;
+
+pub(in crate::api) fn operations() -> Vec<Operation> {
+    let filters = [
+        ("event", "accepted, delivered, failed, tls-downgraded"),
+        ("severity", "temporary, permanent"),
+        ("recipient", "Whole address, or a part"),
+        ("recipients", "Anybody the message went to"),
+        ("from", "Any part"),
+        ("to", "Any part"),
+        ("subject", "Any part"),
+        ("attachment", "Any part of a file's name"),
+        ("message-id", "The whole id"),
+        ("tags", "The whole tag"),
+        ("size", ">10000, <20000"),
+        ("tls", "Was the connection encrypted"),
+        ("certificate-verified", "Was its certificate verified"),
+        ("mx-host", "Any part of the host's name"),
+        ("code", "The reply's code"),
+        ("reason", "generic, bounce, old"),
+        ("method", "http, smtp"),
+    ];
+    let limit = integer().range(1, EVENTS_PER_PAGE).default(EVENTS_PER_PAGE_DEFAULT);
+    let listing = Operation::get("/v3/{domain}/events", "listEvents", first_page)
+        .summary("What happened to the messages of a domain")
+        .about("Filters are expressions: foo bar, foo OR bar, NOT foo, \"a phrase\", parentheses.")
+        .query("begin", text().about("RFC 2822 date or Unix seconds; belongs to the range"))
+        .query("end", text().about("The same; does not belong to it"))
+        .query("ascending", switch().about("Oldest first"))
+        .query("limit", limit.about("At most so many"))
+        .ok("A page of events", event_page());
+    vec![
+        filters.into_iter().fold(listing, |operation, (name, about)| operation.query(name, text().about(about))),
+        Operation::get("/v3/{domain}/events/{token}", "readEventPage", page)
+            .summary("The page that a link of another page names")
+            .path("token", text().about("As the link has it"))
+            .ok("A page of events", event_page()),
+    ]
+}
+
+fn event_page() -> Schema {
+    let links = object([("next", text()), ("previous", text()), ("first", text()), ("last", text())]);
+    named("EventPage", object([("items", list(event())), ("paging", links)]))
+}
+
+fn event() -> Schema {
+    let event = object([
+        ("event", choice(["accepted", "delivered", "failed", "tls-downgraded"]).required()),
+        ("id", text().required()),
+        ("timestamp", unix_seconds().required()),
+        ("log-level", text()),
+        ("severity", choice(["temporary", "permanent"])),
+        ("reason", text()),
+        ("recipient", text().required()),
+        ("recipient-domain", text()),
+        ("tls-settings", any_object().about("What was asked for, in accepted events")),
+        ("delivery-status", delivery_status()),
+        ("tls-downgrade", downgrade()),
+    ]);
+    named("Event", event.and_more())
+}
+
+fn delivery_status() -> Schema {
+    let status = object([
+        ("tls", boolean()),
+        ("certificate-verified", boolean()),
+        ("mx-host", text()),
+        ("code", integer()),
+        ("enhanced-code", text()),
+        ("message", text()),
+        ("description", text()),
+        ("attempt-no", integer()),
+        ("session-seconds", number()),
+        ("retry-seconds", integer()),
+        ("utf8", boolean()),
+        ("tls-details", any_object().about("The evidence: docs/tls.md")),
+    ]);
+    named("DeliveryStatus", status.and_more())
+}
+
+fn downgrade() -> Schema {
+    let habit = choice(["host", "destination"]).about("Whose last three deliveries were verified");
+    let downgrade = object([
+        ("destination", text()),
+        ("mx-host", text()),
+        ("habit-of", habit),
+        ("before", shown()),
+        ("after", shown()),
+    ]);
+    named("Downgrade", downgrade)
+}
+
+fn shown() -> Schema {
+    let shown = object([
+        ("at", unix_seconds()),
+        ("mx-host", text()),
+        ("peer-ip", text()),
+        ("observed", observed()),
+        ("ending", choice(["plaintext", "encrypted", "verified", "delivered", "left", "failed"])),
+        ("reason", text()),
+        ("version", text()),
+        ("key-exchange", text()),
+        ("certificate", any_object()),
+    ]);
+    named("Shown", shown.and_more().nullable().about("What a host showed"))
+}

@@ -1,0 +1,28 @@
+//! Whether the program runs and can do its work.
+
+use axum::extract::State;
+
+use super::App;
+use super::http::error::ApiError;
+use super::operation::{Access, Operation};
+use super::schema::text;
+
+/// What can be called to learn it.
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/healthz", "alive", || async { "ok" })
+            .summary("Whether the program runs")
+            .access(Access::Open)
+            .answer_as(200, "ok", "text/plain", text()),
+        Operation::get("/readyz", "ready", ready)
+            .summary("Whether the store answers")
+            .access(Access::Open)
+            .answer_as(200, "ok", "text/plain", text())
+            .answer(503, "It does not"),
+    ]
+}
+
+async fn ready(State(app): State<App>) -> Result<&'static str, ApiError> {
+    app.store.has_keys().await?;
+    Ok("ok")
+}
