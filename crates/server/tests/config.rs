@@ -308,9 +308,9 @@ fn a_variable_names_the_file_and_an_argument_beats_it() {
 
 #[test]
 fn what_is_unknown_is_refused_with_its_place() {
-    let error = load_text("smtp_port = 25\nhtpp_listen = \"127.0.0.1:1\"\n[tls]\nrequire = true\n").unwrap_err();
+    let error = load_text("smtp_port = 25\nhtpp_listen = \"127.0.0.1:1\"\n[security]\nrequire = true\n").unwrap_err();
     let told: Vec<_> = error.problems.iter().map(|problem| problem.what.as_str()).collect();
-    assert_eq!(told, ["unknown key 'htpp_listen'; did you mean 'http_listen'?", "unknown key 'tls'"]);
+    assert_eq!(told, ["unknown key 'htpp_listen'; did you mean 'http_listen'?", "unknown key 'security'"]);
     let places: Vec<_> = error.to_string().lines().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
     assert!(places[0].ends_with("waxwing.toml:2:1") && places[1].ends_with("waxwing.toml:3:2"), "{places:?}");
 

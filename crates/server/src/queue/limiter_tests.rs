@@ -125,7 +125,8 @@ proptest! {
         limit in 1..5u32, steps in prop::collection::vec((0..4u8, 0..6usize, 0..3usize, 0..4usize), 1..200)
     ) {
         let limiter = limiter(Limits { concurrency: limit, ..Limits::default() });
-        let (mut slots, mut entered): (Vec<(Slot, Option<Site>)>, HashMap<Site, u32>) = (Vec::new(), HashMap::new());
+        let mut slots: Vec<(Slot, Option<Site>)> = Vec::new();
+        let mut entered: HashMap<Site, u32> = HashMap::new();
         for (step, (what, destination, place, which)) in steps.into_iter().enumerate() {
             let (destination, place) = (domain(&format!("d{destination}.test")), site(&format!("p{place}")));
             let now = at(step as u64 * 100_000);
