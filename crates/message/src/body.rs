@@ -84,16 +84,21 @@ impl Boundaries<'_> {
 
 /// A text in UTF-8, encoded so that no relay has a reason to touch it.
 fn text_part(content_type: &'static str, text: &str) -> MimePart<'static> {
-    let text = to_crlf(text.as_bytes());
     let content_type = ContentType::new(content_type).attribute("charset", "utf-8");
+    let (encoding, encoded) = encode_text(to_crlf(text.as_bytes()));
+    MimePart::new(content_type, encoded).transfer_encoding(encoding)
+}
+
+/// The name of the encoding that fits the text, whose lines end in CRLF, and the text in it.
+pub(crate) fn encode_text(text: Vec<u8>) -> (&'static str, Vec<u8>) {
     match text_encoding(&text) {
-        Encoding::SevenBit => MimePart::new(content_type, text).transfer_encoding("7bit"),
+        Encoding::SevenBit => ("7bit", text),
         Encoding::QuotedPrintable => {
             let mut encoded = Vec::with_capacity(text.len() * 5 / 4);
             QuotedPrintableEncoder::new().preserve_line_breaks().encode_into(&text, &mut encoded);
-            MimePart::new(content_type, encoded).transfer_encoding("quoted-printable")
+            ("quoted-printable", encoded)
         }
-        Encoding::Base64 => MimePart::new(content_type, base64(&text)).transfer_encoding("base64"),
+        Encoding::Base64 => ("base64", base64(&text)),
     }
 }
 
@@ -163,7 +168,7 @@ fn file_part(
 
 /// The content type in parts. A nested message or multipart may not be base64 (RFC 2046 §5.1, §5.2.1), and only base64
 /// keeps a file's bytes, so such a file travels as plain octets.
-fn content_type(given: &str) -> Option<ContentType<'static>> {
+pub(crate) fn content_type(given: &str) -> Option<ContentType<'static>> {
     let given = if given.trim().is_empty() { UNKNOWN_TYPE } else { given.trim() };
     if given.len() > CONTENT_TYPE_OCTETS || has_control(given) || !given.is_ascii() {
         return None;
@@ -207,7 +212,7 @@ fn content_id(filename: &str) -> String {
     id
 }
 
-fn base64(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn base64(bytes: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(bytes.len() / 3 * 4 + bytes.len() / 28 + 8);
     Base64Encoder::new().wrap_lines().encode_into(bytes, &mut encoded);
     encoded

@@ -66,6 +66,11 @@ const MAILBOXES: [&str; 5] = ["From", "Sender", "Reply-To", "To", "Cc"];
 /// Fields that name the hidden recipients (RFC 5322 §3.6.3, §3.6.6).
 const BLIND: [&str; 2] = ["Bcc", "Resent-Bcc"];
 
+/// Whether the value is a list of mailboxes.
+pub(crate) fn holds_mailboxes(name: &str) -> bool {
+    is_one_of(name, &MAILBOXES)
+}
+
 /// Whether a message has the field at most once.
 pub(crate) fn is_single(name: &str) -> bool {
     is_one_of(name, &SINGLE)
@@ -124,11 +129,11 @@ pub(crate) struct Field {
 
 impl Field {
     /// A field as somebody else named and filled it.
-    fn given(name: &str, value: &str) -> Result<Field, HeaderError> {
+    pub(crate) fn given(name: &str, value: &str) -> Result<Field, HeaderError> {
         check_name(name)?;
         let value = checked_value(name, value, HEADER_VALUE_OCTETS)?;
         let invalid = |reason| HeaderError::Invalid { name: name.to_owned(), reason };
-        if is_one_of(name, &MAILBOXES) {
+        if holds_mailboxes(name) {
             let mailboxes = Mailbox::parse_list(value);
             let mailboxes = mailboxes.map_err(|source| HeaderError::Mailbox { name: name.to_owned(), source })?;
             if is_one_of(name, &["From", "Sender"]) && mailboxes.len() > 1 {
@@ -249,7 +254,7 @@ fn checked_value<'a>(name: &str, value: &'a str, limit: usize) -> Result<&'a str
 }
 
 /// Whether the field has a syntax of its own, in which encoded words have no place (RFC 2047 §5).
-fn is_structured(name: &str) -> bool {
+pub(crate) fn is_structured(name: &str) -> bool {
     let list = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("List-"));
     list || is_one_of(name, &["References", "In-Reply-To", "DKIM-Signature", "Received", "Date"])
 }

@@ -1,6 +1,7 @@
 //! Messages as bytes (RFC 5322, MIME): composed from the parts that an application hands over, or accepted whole.
 //!
 //! - [`compose()`] builds a message from a [`Draft`].
+//! - [`rewrite()`] changes texts of a message, so that one content serves many recipients.
 //! - [`accept()`] takes a message that somebody else built, and changes as little of it as it must.
 //!
 //! Both end in a [`Message`]: content with CRLF line endings, not yet dot-stuffed, and what events tell about it. That
@@ -21,6 +22,7 @@ pub mod limits;
 mod lines;
 pub mod mailbox;
 mod parts;
+pub mod rewrite;
 mod section;
 mod summary;
 pub mod tls_report;
@@ -30,4 +32,5 @@ pub use compose::{Attachment, ComposeError, Draft, compose};
 pub use header::HeaderError;
 pub use identity::Identity;
 pub use mailbox::{Mailbox, MailboxError};
+pub use rewrite::{Changes, RewriteError, rewrite};
 pub use summary::{AttachmentSummary, Message};

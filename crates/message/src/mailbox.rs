@@ -215,7 +215,7 @@ fn unquote(quoted: &str) -> String {
 }
 
 /// Decodes encoded words (RFC 2047 §5); other text stays as it is.
-fn decode_words(text: &str) -> String {
+pub(crate) fn decode_words(text: &str) -> String {
     if !text.contains("=?") {
         return text.to_owned();
     }

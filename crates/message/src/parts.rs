@@ -58,7 +58,7 @@ enum Coding {
 impl Walk {
     fn line(&mut self, line: &[u8]) {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
-        if let Some((depth, closes)) = self.delimiter(text) {
+        if let Some((depth, closes)) = delimiter(&self.boundaries, text) {
             self.end_part();
             self.boundaries.truncate(if closes { depth } else { depth + 1 });
             self.state = if closes { State::Between } else { State::Header(Vec::new()) };
@@ -74,19 +74,6 @@ impl Walk {
             State::Header(_) => {}
             State::File(summary, coding) => summary.size += coding.decoded(line),
         }
-    }
-
-    /// Which open multipart the line delimits, and whether it closes it (RFC 2046 §5.1.1). An outer boundary ends what
-    /// is inside, closed or not.
-    fn delimiter(&self, text: &[u8]) -> Option<(usize, bool)> {
-        let rest = text.strip_prefix(b"--")?;
-        self.boundaries.iter().enumerate().rev().find_map(|(depth, boundary)| {
-            match rest.strip_prefix(boundary.as_bytes())?.trim_ascii_end() {
-                b"" => Some((depth, false)),
-                b"--" => Some((depth, true)),
-                _ => None,
-            }
-        })
     }
 
     /// Reads the header of a part, and so what its content is.
@@ -127,6 +114,19 @@ impl Walk {
             self.found.push(summary);
         }
     }
+}
+
+/// Which of the open multiparts the line delimits, and whether it closes it (RFC 2046 §5.1.1). An outer boundary ends
+/// what is inside, closed or not.
+pub(crate) fn delimiter(boundaries: &[String], line: &[u8]) -> Option<(usize, bool)> {
+    let rest = line.strip_prefix(b"--")?;
+    boundaries.iter().enumerate().rev().find_map(|(depth, boundary)| {
+        match rest.strip_prefix(boundary.as_bytes())?.trim_ascii_end() {
+            b"" => Some((depth, false)),
+            b"--" => Some((depth, true)),
+            _ => None,
+        }
+    })
 }
 
 impl Coding {

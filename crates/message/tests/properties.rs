@@ -1,7 +1,7 @@
 //! What holds for any input: an error, or a message that says what was asked and smuggles nothing.
 
 use mail_parser::{MessageParser, MimeHeaders};
-use message::{Attachment, Draft, Identity, Mailbox, Message, accept, compose};
+use message::{Attachment, Changes, Draft, Identity, Mailbox, Message, accept, compose, rewrite};
 use proptest::prelude::*;
 
 fn identity() -> Identity {
@@ -54,6 +54,19 @@ fn check(message: &Message) -> Result<mail_parser::Message<'_>, TestCaseError> {
     let names: Vec<&str> = parsed.headers().iter().map(|header| header.name()).collect();
     prop_assert!(!names.iter().any(|name| name.eq_ignore_ascii_case("Bcc")), "{:?}", names);
     Ok(parsed)
+}
+
+/// Puts a text in the place of `%x%`.
+struct Put<'a>(&'a str);
+
+impl Changes for Put<'_> {
+    fn header(&mut self, _: &str, value: &str) -> Result<Option<String>, String> {
+        Ok(value.contains("%x%").then(|| value.replace("%x%", self.0)))
+    }
+
+    fn text(&mut self, _: &str, text: &str) -> Result<Option<String>, String> {
+        self.header("", text)
+    }
 }
 
 proptest! {
@@ -139,6 +152,40 @@ proptest! {
         let lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
         prop_assert_eq!(lines(parsed.parts[1].text_contents().unwrap()), lines(&body));
         prop_assert_eq!(lines(parsed.parts[2].text_contents().unwrap()), lines(&html));
+    }
+
+    #[test]
+    fn copies(put in text(), file in "\\PC{0,20}%x%") {
+        let mut draft = Draft::new("%x% <bob@example.com>".parse().unwrap(), "For %x%");
+        draft.text = Some("a %x%\nb".to_owned());
+        draft.html = Some("<p>%x%".to_owned());
+        draft.attachments.push(Attachment { filename: "f".into(), content_type: String::new(), bytes: file.clone().into() });
+        draft.headers.push(("List-Unsubscribe".to_owned(), "<https://example.com/%x%>".to_owned()));
+        draft.headers.push(("X-For".to_owned(), "for %x%".to_owned()));
+        let mut message = compose(&draft, &identity()).unwrap();
+        match rewrite(&message.content, &[], &mut Put(&put), 1 << 20) {
+            Ok(content) => {
+                let names = |content: &[u8]| {
+                    let parsed = MessageParser::default().parse(content).unwrap();
+                    parsed.headers().iter().map(|header| header.name().to_ascii_lowercase()).collect::<Vec<_>>()
+                };
+                let mut before = names(&message.content);
+                let mut after = names(&content);
+                before.sort();
+                after.sort();
+                prop_assert_eq!(before, after);
+                message.content = content;
+                let parsed = check(&message)?;
+                let lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
+                prop_assert_eq!(parsed.parts.len(), 5);
+                prop_assert_eq!(lines(parsed.parts[2].text_contents().unwrap()), lines(&format!("a {put}\r\nb")));
+                prop_assert_eq!(lines(parsed.parts[3].text_contents().unwrap()), lines(&format!("<p>{put}")));
+                prop_assert_eq!(parsed.parts[4].contents(), file.as_bytes());
+                prop_assert_eq!(parsed.from().unwrap().first().unwrap().address(), Some("bob@example.com"));
+            }
+            // A name has a limit, and so has a run that no fold can break.
+            Err(error) => prop_assert!(put.len() > 240, "{}", error),
+        }
     }
 
     #[test]

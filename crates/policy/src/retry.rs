@@ -27,6 +27,11 @@ impl Schedule {
     pub fn left(&self) -> Vec<Duration> {
         (0..=self.0.len()).map(|made| self.0[made..].iter().sum()).collect()
     }
+
+    /// The same where no attempt may be made later than `left` from now.
+    pub fn wait_within(&self, attempt_no: u32, left: Option<Duration>) -> Option<Duration> {
+        self.wait_after(attempt_no).filter(|wait| left.is_none_or(|left| *wait < left))
+    }
 }
 
 impl Default for Schedule {
@@ -50,5 +55,21 @@ mod tests {
         let left: Vec<_> = schedule.left().iter().map(|left| left.as_secs() / 60).collect();
         assert_eq!(left, [475, 465, 450, 420, 360, 240, 0]);
         assert_eq!(Schedule::new(Vec::new()).left(), [Duration::ZERO]);
+    }
+
+    #[test]
+    fn a_window_ends_the_schedule() {
+        let schedule = Schedule::default();
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        for (attempt_no, left, expected) in [
+            (1, None, Some(10)),
+            (1, Some(11), Some(10)),
+            (1, Some(10), None),
+            (1, Some(0), None),
+            (6, Some(1000), Some(240)),
+            (7, Some(1000), None),
+        ] {
+            assert_eq!(schedule.wait_within(attempt_no, left.map(minutes)), expected.map(minutes));
+        }
     }
 }

@@ -78,7 +78,7 @@ fn check_tells_a_finding_and_demo_takes_no_configuration() {
     let output = command.env("WAXWING_RESOLVER", "127.0.0.1:9").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&found["domain"], found["settings"].as_array().unwrap().len()), (&"example.test".into(), 4));
+    assert_eq!((&found["domain"], found["settings"].as_array().unwrap().len()), (&"example.test".into(), 6));
 
     let output = place.run(&["demo", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -199,10 +199,12 @@ fn commands_work_beside_a_running_server() {
     assert_eq!(status, 200);
     assert!(body.replace(' ', "").contains(r#""require_tls":true"#), "{body}");
 
-    let other = text(&place.run(&["key", "add"]).stdout).trim().to_owned();
+    let other = text(&place.run(&["key", "create"]).stdout).trim().to_owned();
     assert_eq!(server.get("/v4/domains", &other).0, 200);
     let keys = place.json(&["key", "list", "--json"]);
     place.run(&["key", "delete", &keys[1]["id"].to_string()]);
+    // The server remembers for a second that the key was good.
+    std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(server.get("/v4/domains", &other).0, 401);
     server.stop();
 }

@@ -47,6 +47,8 @@ pub enum DomainSort {
 /// Which domains are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainQuery {
+    /// Only this one.
+    pub only: Option<Domain>,
     /// Only those whose name contains this, whatever the case.
     pub search: Option<String>,
     /// At most so many.
@@ -59,6 +61,6 @@ pub struct DomainQuery {
 
 impl Default for DomainQuery {
     fn default() -> DomainQuery {
-        DomainQuery { search: None, limit: 100, skip: 0, sort: DomainSort::default() }
+        DomainQuery { only: None, search: None, limit: 100, skip: 0, sort: DomainSort::default() }
     }
 }

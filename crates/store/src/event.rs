@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smtp::{Address, Domain, EnhancedCode};
 
-use crate::{MessageSummary, Timestamp};
+use crate::{IndividualCopy, MessageSummary, Timestamp};
 
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,6 +138,8 @@ pub struct Event {
     pub attempt: Option<AttemptRecord>,
     /// What a downgrade tells: before and after.
     pub downgrade: Option<serde_json::Value>,
+    /// The recipient's own copy, where there is one.
+    pub copy: Option<IndividualCopy>,
     /// The message that it belongs to; events of one page share it.
     pub message: Arc<MessageSummary>,
 }

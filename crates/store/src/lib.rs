@@ -13,10 +13,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod copy;
 pub mod dkim;
 mod domain;
 mod error;
 mod event;
+pub mod inspect;
 mod key;
 mod location;
 mod message;
@@ -28,13 +30,14 @@ mod store;
 mod time;
 pub mod tlsrpt;
 
+pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{
     AttemptRecord, ConnectionRecord, Cursor, CursorError, Direction, Event, EventKind, EventQuery, FailureReason,
     Field, Filter, NewEvent, Severity,
 };
-pub use key::{ApiKey, KeyHash, NewKey};
+pub use key::{ApiKey, KeyHash, KeyRole, KeyScope, NewKey};
 pub use location::{Location, LocationError, Role};
 pub use message::{AttachmentSummary, MessageId, MessageKey, MessageSummary, Method, NewMessage};
 pub use queue::{Claim, ClaimedRecipient, Job, NewState, RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome};

@@ -8,7 +8,7 @@ use policy::tls::Resolved;
 use serde::{Deserialize, Serialize};
 use smtp::{Address, Domain};
 
-use crate::Timestamp;
+use crate::{NewCopies, Timestamp};
 
 /// The store's own number of a message, for those inside the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,8 +96,12 @@ pub struct NewMessage {
     pub test_mode: bool,
     /// Not to be sent before.
     pub deliver_at: Option<Timestamp>,
-    /// To whom, in order; at least one.
+    /// Not to be tried after; what is still waiting then has failed.
+    pub expires_at: Option<Timestamp>,
+    /// To whom, in order; at least one. An address is there twice only where each gets a copy of its own.
     pub recipients: Vec<Address>,
+    /// What each recipient's own copy is made with; `None` when the content goes to all as it is.
+    pub copies: Option<NewCopies>,
     /// The API key that was used.
     pub api_key_id: Option<i64>,
     /// The address of the client that handed it over.
@@ -141,6 +145,8 @@ pub struct MessageSummary {
     pub deliver_at: Option<Timestamp>,
     /// All its recipients, in order.
     pub recipients: Vec<Address>,
+    /// Whether each of them gets a copy of its own.
+    pub is_individual: bool,
     /// The API key that was used.
     pub api_key_id: Option<i64>,
     /// The address of the client that handed it over.

@@ -15,8 +15,8 @@ use crate::tlsrpt::{
     TlsReportState,
 };
 use crate::{
-    ApiKey, Claim, DomainQuery, Event, EventQuery, Job, KeyHash, Location, MessageId, MessageKey, NewDomain, NewKey,
-    NewMessage, RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
+    Claim, DomainQuery, Event, EventQuery, IndividualCopy, Job, Location, MessageId, MessageKey, NewDomain, NewMessage,
+    RecipientId, RecipientOutcome, Role, SendingDomain, StoreError, Timestamp,
 };
 
 /// What is kept. Clones share the same store.
@@ -72,6 +72,7 @@ impl Store {
         self.engine.close().await;
     }
 
+    /// What stands behind the door.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }
@@ -106,6 +107,11 @@ impl Store {
     /// The content of a message in the form of DATA; `None` when it was purged.
     pub async fn wire(&self, message: MessageId) -> Result<Option<Bytes>, StoreError> {
         self.engine.wire(message).await
+    }
+
+    /// What the recipient's own copy is made with.
+    pub async fn copy(&self, recipient: RecipientId) -> Result<Option<IndividualCopy>, StoreError> {
+        self.engine.copy(recipient).await
     }
 
     /// Writes what became of recipients, and the events that tell it, all or nothing. Their leases end.
@@ -190,31 +196,6 @@ impl Store {
     /// Deletes the MTA-STS policies that have expired.
     pub async fn forget_expired_sts_policies(&self, now: UnixSeconds) -> Result<(), StoreError> {
         self.engine.forget_expired_sts_policies(now).await
-    }
-
-    /// Makes an API key; [`StoreError::Conflict`] when there is one with that hash.
-    pub async fn create_key(&self, key: NewKey) -> Result<ApiKey, StoreError> {
-        self.engine.create_key(key).await
-    }
-
-    /// The API key with that hash.
-    pub async fn find_key(&self, hash: &KeyHash) -> Result<Option<ApiKey>, StoreError> {
-        self.engine.find_key(hash).await
-    }
-
-    /// All API keys, oldest first.
-    pub async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        self.engine.list_keys().await
-    }
-
-    /// Deletes an API key and says whether there was one.
-    pub async fn delete_key(&self, id: i64) -> Result<bool, StoreError> {
-        self.engine.delete_key(id).await
-    }
-
-    /// Whether there is any API key.
-    pub async fn has_keys(&self) -> Result<bool, StoreError> {
-        self.engine.has_keys().await
     }
 
     /// Adds sessions to the counters of their days, all of them or none.

@@ -8,6 +8,7 @@ mod raw_key;
 mod sessions;
 mod verifier;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -159,6 +160,8 @@ pub enum TlsSetupError {
 /// Where the trusted roots come from.
 pub struct Roots {
     public: RootCertStore,
+    /// Whether the system had none, and these are the program's own.
+    is_shipped: bool,
     extra: Vec<CertificateDer<'static>>,
 }
 
@@ -171,12 +174,12 @@ impl Roots {
             tracing::warn!("the system has no trusted roots: using the ones shipped with this program");
             public.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        Roots { public, extra: Vec::new() }
+        Roots { public, is_shipped: added == 0, extra: Vec::new() }
     }
 
     /// These public roots and no others.
     pub fn of(public: RootCertStore) -> Roots {
-        Roots { public, extra: Vec::new() }
+        Roots { public, is_shipped: false, extra: Vec::new() }
     }
 
     /// Trusts the certificates of a PEM file as well.
@@ -195,6 +198,16 @@ impl Roots {
         }
         self.extra.extend(certificates);
         Ok(self)
+    }
+}
+
+impl fmt::Display for Roots {
+    /// How many, and where they come from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin =
+            if self.is_shipped { "shipped with this program, since the system has none" } else { "of the system" };
+        write!(f, "{} {origin}", self.public.len())?;
+        if self.extra.is_empty() { Ok(()) } else { write!(f, ", {} of trust_roots", self.extra.len()) }
     }
 }
 

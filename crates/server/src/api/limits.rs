@@ -30,6 +30,9 @@ pub(crate) const TAGS: usize = 10;
 /// How far ahead `o:deliverytime` may be, as Mailgun has it.
 pub(crate) const DELIVERY_AHEAD_SECONDS: i64 = 7 * 24 * 60 * 60;
 
+/// Shortest and longest `o:deliver-within`, in minutes, as Mailgun has it.
+pub(crate) const DELIVER_WITHIN_MINUTES: std::ops::RangeInclusive<i64> = 5..=24 * 60;
+
 /// Longest query of a request for events, in octets.
 pub(crate) const QUERY_OCTETS: usize = 4096;
 /// Longest page token, in octets: the base64 of a query, in which JSON may double every octet, and its position.
@@ -57,6 +60,25 @@ pub(crate) const UPLOAD_TIME: Duration = Duration::from_secs(60);
 pub(crate) const REPORTS_PER_PAGE: usize = 100;
 /// Reports on a page unless the request says otherwise.
 pub(crate) const REPORTS_PER_PAGE_DEFAULT: usize = 20;
+
+/// How long the store's word on an API key holds. What another process changes is seen after that.
+pub(crate) const KEY_FRESH: Duration = Duration::from_secs(1);
+/// How long a good key is let in from an address that guesses keys.
+pub(crate) const KEY_REMEMBERED: Duration = Duration::from_secs(600);
+/// Most keys that are remembered.
+pub(crate) const KEYS_REMEMBERED: usize = 1024;
+/// Wrong keys that an address may try in [`WRONG_KEY_TIME`].
+pub(crate) const WRONG_KEYS: u32 = 60;
+/// The time in which they are counted, and the longest wait.
+pub(crate) const WRONG_KEY_TIME: Duration = Duration::from_secs(60);
+/// Most addresses whose wrong keys are counted.
+pub(crate) const WRONG_KEY_ADDRESSES: usize = 4096;
+/// Most API keys.
+pub(crate) const KEYS: usize = 10_000;
+/// Longest description of an API key, in octets.
+pub(crate) const KEY_DESCRIPTION_OCTETS: usize = 200;
+/// Longest life of an API key that ends at all, in seconds: a hundred years.
+pub(crate) const KEY_SECONDS: u64 = 100 * 365 * 86_400;
 
 /// Most domains on a page, as Mailgun has it.
 pub(crate) const DOMAINS_PER_PAGE: usize = 1000;

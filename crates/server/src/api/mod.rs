@@ -1,9 +1,12 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
+mod access;
+mod docs;
 mod domains;
 mod events;
 mod health;
 mod http;
+mod keys;
 mod limits;
 mod openapi;
 mod operation;
@@ -22,6 +25,7 @@ use store::Store;
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
+use self::access::Demand;
 use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
@@ -35,6 +39,8 @@ pub struct App {
     public_url: Option<Url>,
     /// Shared out among the forms that are in memory.
     memory: Arc<Semaphore>,
+    /// Who may come in.
+    door: Arc<auth::Door>,
     /// What strangers may upload.
     uploads: Arc<tls_reports::Gate>,
 }
@@ -43,7 +49,8 @@ impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
     /// links are made of what the client called us.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
-        App { store, wake, public_url, memory: Arc::new(Semaphore::new(MEMORY_UNITS)), uploads: Arc::default() }
+        let memory = Arc::new(Semaphore::new(MEMORY_UNITS));
+        App { store, wake, public_url, memory, door: Arc::default(), uploads: Arc::default() }
     }
 }
 
@@ -53,10 +60,12 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
+        ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),
+        ("health", docs::operations()),
     ];
     let areas = areas.into_iter().map(|(area, operations)| operations.into_iter().map(move |one| one.of_area(area)));
     areas.flatten().flat_map(Operation::with_twin).collect()
@@ -68,8 +77,13 @@ fn operations() -> Vec<Operation> {
 pub fn router(app: App) -> Router {
     let (open, guarded): (Vec<_>, Vec<_>) = operations().into_iter().partition(|one| one.access == Access::Open);
     let add = |router: Router<App>, one: Operation| router.route(&one.path, one.handler);
+    let guard = |one: Operation| {
+        let guard = from_fn_with_state(Demand::of(&one), auth::authorize);
+        Operation { handler: one.handler.route_layer(guard), ..one }
+    };
     let guarded = guarded
         .into_iter()
+        .map(guard)
         .fold(Router::new(), add)
         .fallback(|| async { ApiError::not_found("not found") })
         .method_not_allowed_fallback(|| async { ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") })

@@ -26,7 +26,7 @@ async fn serve() -> Response {
 }
 
 /// Describes the operations.
-fn document(operations: &[Operation]) -> Value {
+pub(super) fn document(operations: &[Operation]) -> Value {
     let (mut named, mut paths, mut areas) = (Named::new(), Map::new(), Vec::new());
     for operation in operations {
         if !areas.contains(&operation.area) {
@@ -112,7 +112,8 @@ fn describe_answers(operation: &Operation, named: &mut Named) -> Value {
     let mut answers: Vec<(u16, Value)> = own.collect();
     if operation.access != Access::Open {
         let takes_more = operation.body.is_some() || operation.parameters.iter().any(|taken| taken.name != "domain");
-        let may_happen = [takes_more, true, operation.path_names().next().is_some(), operation.body.is_some(), true];
+        let (has_body, has_name) = (operation.body.is_some(), operation.path_names().next().is_some());
+        let may_happen = [takes_more, true, true, has_name, has_body, true, true];
         for ((status, name, _), _) in COMMON.into_iter().zip(may_happen).filter(|(_, happens)| *happens) {
             if !answers.iter().any(|(known, _)| *known == status) {
                 answers.push((status, json!({ "$ref": format!("#/components/responses/{name}") })));
@@ -132,11 +133,13 @@ fn describe_answer(answer: &Answer, named: &mut Named) -> Value {
 }
 
 /// Refusals that many operations share.
-const COMMON: [(u16, &str, &str); 5] = [
+const COMMON: [(u16, &str, &str); 7] = [
     (400, "BadRequest", "The request is wrong; the message says which field and why"),
     (401, "NoKey", "No valid key: the word Forbidden, or a message"),
+    (403, "NotAllowed", "The key is good and may not do this"),
     (404, "NotFound", "No such domain, or what else the path names is not there"),
     (413, "TooLarge", "Larger than the limits"),
+    (429, "TooMany", "Too many wrong keys came from this address; Retry-After says when to come again"),
     (503, "Unavailable", "The store cannot keep or find anything now; nothing was kept"),
 ];
 

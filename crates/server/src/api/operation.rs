@@ -23,7 +23,9 @@
 //!   call it: access control reads it. Others are described with [`Operation::path`].
 //! - Who may call is [`Access::Domain`] where the path has `{domain}`, and [`Access::Account`] elsewhere, unless
 //!   [`Operation::access`] says otherwise.
-//! - 400, 401, 404, 413 and 503 are added where they can happen; [`Operation::answer`] is for those that are special.
+//!   What is no `GET` and only asks sets [`Operation::reads`]. [`Access::Filtered`] handlers take the
+//!   [`Caller`](super::http::auth::Caller), and look at its domain with `narrow`.
+//! - 400, 401, 403, 404, 413, 429 and 503 are added where they can happen; [`Operation::answer`] is for those that are special.
 //! - What only exists under one of `/v3/domains` and `/v4/domains` at Mailgun, and clients look for under both, is
 //!   declared once and given a [`Operation::twin`].
 //! - A required parameter or field has an [`example`](super::schema::Schema::example) that makes a good request. A field
@@ -48,6 +50,8 @@ pub(super) enum Access {
     Filtered,
     /// Keys of the account.
     Account,
+    /// Keys of the account whose role is admin.
+    Admin,
 }
 
 impl Access {
@@ -59,6 +63,7 @@ impl Access {
             Access::Domain => "domain",
             Access::Filtered => "filtered",
             Access::Account => "account",
+            Access::Admin => "admin",
         }
     }
 }
@@ -129,11 +134,15 @@ pub(super) struct Operation {
     pub(super) summary: String,
     pub(super) about: Option<String>,
     pub(super) access: Access,
+    /// It changes nothing, so that keys that may only look may call it.
+    pub(super) reads: bool,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<Body>,
     pub(super) answers: Vec<Answer>,
     pub(super) handler: MethodRouter<App>,
-    has_twin: bool,
+    pub(super) has_twin: bool,
+    /// The id of the one whose twin it is.
+    pub(super) twin_of: Option<String>,
 }
 
 impl Operation {
@@ -166,11 +175,13 @@ impl Operation {
             summary: String::new(),
             about: None,
             access: Access::Account,
+            reads: method == Method::Get,
             parameters: Vec::new(),
             body: None,
             answers: Vec::new(),
             handler,
             has_twin: false,
+            twin_of: None,
         };
         let names_domain = operation.path_names().any(|name| name == "domain");
         match names_domain {
@@ -263,7 +274,7 @@ impl Operation {
             let other = if self.path.starts_with("/v3") { "/v4" } else { "/v3" };
             let path = format!("{other}{}", &self.path[other.len()..]);
             let id = format!("{}{}", self.id, other[1..].to_uppercase());
-            Operation { path, id, ..self.clone() }
+            Operation { path, id, twin_of: Some(self.id.clone()), ..self.clone() }
         });
         std::iter::once(self).chain(twin)
     }

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::App;
+use super::http::auth::Caller;
 use super::http::error::{ApiError, Json};
 use super::http::form::parse_query;
 use super::http::time::to_epoch;
@@ -129,8 +130,9 @@ fn refusal(why: Refused) -> ApiError {
 }
 
 /// `GET /v1/tls/reports`: what others reported, latest first.
-async fn received(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
+async fn received(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Json, ApiError> {
     let Page { domain, limit, skip } = Page::parse(uri.query().unwrap_or_default())?;
+    let domain = caller.narrow(domain)?;
     let (total, reports) = app.store.tls_reports_received(domain.as_ref(), limit, skip).await?;
     Ok(Json(json!({ "total_count": total, "items": reports.iter().map(received_json).collect::<Vec<_>>() })))
 }

@@ -120,7 +120,7 @@ pub(super) fn missing(name: &Domain) -> Failure {
 }
 
 async fn list(store: &Store, search: Option<String>, output: Output) -> Result<(), Failure> {
-    let mut query = DomainQuery { search, limit: PAGE, skip: 0, sort: DomainSort::NameAscending };
+    let mut query = DomainQuery { only: None, search, limit: PAGE, skip: 0, sort: DomainSort::NameAscending };
     let mut domains = Vec::new();
     loop {
         let (total, page) = store.list_domains(query.clone()).await?;

@@ -17,7 +17,7 @@ use store::{Role, Store, StoreError, Timestamp};
 
 use crate::config::{self, ConfigError, Loaded, Origin};
 use crate::queue::ClientError;
-use crate::{check, demo};
+use crate::{check, demo, doctor};
 
 /// What a program's end says to who called it.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed; 2 the command line or the configuration is wrong.";
@@ -56,6 +56,15 @@ enum Command {
     Check {
         /// Whose mail hosts are asked. They are told EHLO, STARTTLS and QUIT, and nothing else.
         domain: Domain,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether this installation works, and what to do where it does not. Works while the server runs.
+    Doctor {
+        /// Visit the mail hosts of this domain too, to see whether the outgoing port is open.
+        #[arg(long, value_name = "DOMAIN")]
+        probe: Option<Domain>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -127,6 +136,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
         Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),
+        Command::Doctor { probe, json } => doctor(&load()?, doctor::Options { probe }, json),
         Command::Demo { json } => print(runtime()?.block_on(demo::run(json)).map_err(Failure::of)?),
     }
 }
@@ -136,6 +146,19 @@ fn check(loaded: &Loaded, domain: Domain, json: bool) -> Result<(), Failure> {
     match json {
         true => print(format_args!("{:#}\n", json!(found))),
         false => print(found),
+    }
+}
+
+fn doctor(loaded: &Loaded, options: doctor::Options, json: bool) -> Result<(), Failure> {
+    let found = runtime()?.block_on(doctor::run(loaded, options));
+    match json {
+        true => print(format_args!("{:#}\n", json!(found)))?,
+        false => print(&found)?,
+    }
+    match found.problems() {
+        0 => Ok(()),
+        1 => Err(Failure::Failed("there is a problem".to_owned())),
+        count => Err(Failure::Failed(format!("there are {count} problems"))),
     }
 }
 
@@ -158,7 +181,8 @@ fn show_config(loaded: &Loaded, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// Runs a command on the store directly. The server sees what it did with its next request.
+/// Runs a command on the store directly. The server sees what it did with its next request, and that a key is gone
+/// within a second.
 fn on_store(loaded: &Loaded, command: impl AsyncFnOnce(&Store) -> Result<(), Failure>) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let store = Store::open(&loaded.config.store, Role::Tool).await?;
@@ -184,7 +208,7 @@ fn print(text: impl Display) -> Result<(), Failure> {
 }
 
 /// A time for people and machines: RFC 3339, whole seconds.
-fn rfc3339(time: Timestamp) -> String {
+pub(crate) fn rfc3339(time: Timestamp) -> String {
     let seconds = time.as_micros().div_euclid(1_000_000);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }

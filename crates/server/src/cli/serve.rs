@@ -29,7 +29,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         let base = base.unwrap_or_else(|| format!("http://{}", reachable(server.http_addr())));
         if print(welcome(&server, &base, key).await).is_err() {
             tracing::warn!(
-                "the API key could not be shown: standard output fails; `waxwing key add` makes another one"
+                "the API key could not be shown: standard output fails; `waxwing key create` makes another one"
             );
         }
     }

@@ -159,6 +159,8 @@ impl Default for Config {
 pub struct Loaded {
     /// What is in force.
     pub config: Config,
+    /// The file that was read, if one was named.
+    pub file: Option<PathBuf>,
     /// The origin of each key, in the order of [`keys::KEYS`].
     origins: Vec<Origin>,
 }
@@ -168,6 +170,13 @@ impl Loaded {
     pub fn origin(&self, name: &str) -> Option<&Origin> {
         let index = keys::KEYS.iter().position(|key| key.name == name)?;
         self.origins.get(index)
+    }
+}
+
+impl Loaded {
+    /// The variables that set something.
+    pub fn variables(&self) -> usize {
+        self.origins.iter().filter(|origin| matches!(origin, Origin::Set(Place::Variable(_)))).count()
     }
 }
 
@@ -187,7 +196,8 @@ pub fn load(
 ) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     let variables = source::Variables::of(variables, &mut problems);
-    let from_file = match file.or(variables.config_file.as_deref()) {
+    let file = file.map(Path::to_owned).or(variables.config_file);
+    let from_file = match &file {
         Some(path) => source::read_file(path, &mut problems),
         None => Vec::new(),
     };
@@ -202,5 +212,5 @@ pub fn load(
             Err(faults) => problems.extend(faults.into_iter().map(|fault| fault.of(key.name))),
         }
     }
-    if problems.is_empty() { Ok(Loaded { config, origins }) } else { Err(ConfigError { problems }) }
+    if problems.is_empty() { Ok(Loaded { config, file, origins }) } else { Err(ConfigError { problems }) }
 }

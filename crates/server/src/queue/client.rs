@@ -32,7 +32,8 @@ pub fn check_client(config: &Config) -> Result<(), ClientError> {
     Ok(())
 }
 
-fn roots_of(config: &Config) -> Result<Roots, TlsSetupError> {
+/// The roots that a configuration trusts.
+pub(crate) fn roots_of(config: &Config) -> Result<Roots, TlsSetupError> {
     match &config.trust_roots {
         Some(path) => Roots::system().with_file(path),
         None => Ok(Roots::system()),
@@ -97,7 +98,7 @@ pub fn limits_of(config: &Config) -> Limits {
 }
 
 /// A file that cannot be used is refused at the start even where nothing is validated: it was meant to be used.
-fn dnssec_of(config: &Config) -> Result<Dnssec, ClientError> {
+pub(crate) fn dnssec_of(config: &Config) -> Result<Dnssec, ClientError> {
     let anchors = match &config.dnssec_anchor {
         Some(path) => Anchors::from_file(path)?,
         None => Anchors::root(),

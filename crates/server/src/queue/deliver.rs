@@ -1,17 +1,17 @@
 //! One job from its claim to its record: where does it go, may it go there now, what became of it.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use policy::backoff::Contact;
 use policy::retry::Schedule;
 use policy::site::Site;
 use smtp::ReturnPath;
-use store::{Held, Job, NewState, Overdue, RecipientId, RecipientOutcome, SiteNote, Store, Timestamp};
+use store::{Held, Job, Overdue, RecipientOutcome, SiteNote, Store, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use super::in_flight::{InFlight, released};
 use super::limiter::{Changed, Limiter, Slot};
 use super::prepare::{Prepare, Unprepared};
 use super::{LEASE, STORE_PAUSE, outcome, sessions};
@@ -35,8 +35,7 @@ pub(super) struct Shared {
     pub(super) tally: Tally,
     /// Attempts whose outcome the store did not take yet.
     pub(super) unrecorded: AtomicUsize,
-    /// The recipients of what runs. A lease is a time, and the clock may jump beyond it; this never does.
-    pub(super) held: Mutex<HashSet<RecipientId>>,
+    pub(super) in_flight: InFlight,
 }
 
 /// What came of a job.
@@ -62,7 +61,7 @@ impl Shared {
             tried = self.attempt(job, &mut slot) => tried,
             _ = cut.wait_for(|cut| *cut) => return,
         };
-        self.record(job, outcomes).await;
+        self.record(outcomes).await;
         if let Some(note) = note {
             self.note(note).await;
         }
@@ -74,6 +73,9 @@ impl Shared {
 
     async fn attempt(&self, job: &Job, slot: &mut Slot) -> Tried {
         let began = Timestamp::now();
+        if job.expires_at.is_some_and(|end| end <= began) {
+            return outcome::expired(job).into();
+        }
         let next_hops = self.client.next_hops(&job.destination).await;
         let site = next_hops.leads().map_or_else(|| job.site.clone(), |leads| self.limiter.site_of(leads));
         let may_go = slot.enter(&site, Timestamp::now());
@@ -88,11 +90,12 @@ impl Shared {
             .await;
         }
         if !may_go {
-            return released(job).into();
+            return job.recipients.iter().map(|recipient| released(recipient.id)).collect::<Vec<_>>().into();
         }
         let wire = match self.prepare.content(job).await {
             Ok(wire) => wire,
             Err(Unprepared::ContentLost) => return outcome::content_lost(job).into(),
+            Err(Unprepared::Refused(words)) => return outcome::refused(job, &words).into(),
             Err(Unprepared::Fault(words)) => {
                 return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
             }
@@ -120,11 +123,11 @@ impl Shared {
     }
 
     /// Records until the store takes it: an outcome that is not kept would mean a second delivery.
-    pub(super) async fn record(&self, job: &Job, outcomes: Vec<RecipientOutcome>) {
+    pub(super) async fn record(&self, outcomes: Vec<RecipientOutcome>) {
         let Err(mut error) = self.store.record(Timestamp::now(), outcomes.clone()).await else { return };
         let _unrecorded = Counted::new(&self.unrecorded);
         loop {
-            tracing::error!(%error, message_id = job.message_id, "cannot record an outcome; trying again");
+            tracing::error!(%error, recipients = outcomes.len(), "cannot record an outcome; trying again");
             tokio::time::sleep(STORE_PAUSE).await;
             match self.store.record(Timestamp::now(), outcomes.clone()).await {
                 Ok(()) => return,
@@ -134,7 +137,7 @@ impl Shared {
     }
 
     pub(super) async fn record_fault(&self, job: &Job, words: &str) {
-        self.record(job, outcome::fault(job, words, &self.schedule, Timestamp::now())).await;
+        self.record(outcome::fault(job, words, &self.schedule, Timestamp::now())).await;
     }
 
     /// Nothing is lost where it is not kept: it is found out again. What is due may change with it.
@@ -165,23 +168,13 @@ impl Shared {
                 return;
             }
             for mut job in jobs {
-                job.recipients.retain(|recipient| !self.held().contains(&recipient.id));
-                self.record(&job, outcome::overdue(&job, &words)).await;
+                self.in_flight.begin(&mut job);
+                self.record(outcome::too_late(&job, &words)).await;
+                let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.id).collect();
+                self.in_flight.end(&recipients);
             }
         }
     }
-
-    /// Nothing that holds the lock can fail halfway.
-    pub(super) fn held(&self) -> std::sync::MutexGuard<'_, HashSet<RecipientId>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Not attempted after all: nothing is counted and nothing told.
-pub(super) fn released(job: &Job) -> Vec<RecipientOutcome> {
-    let released =
-        |recipient: RecipientId| RecipientOutcome { recipient, state: NewState::Released, events: Vec::new() };
-    job.recipients.iter().map(|recipient| released(recipient.id)).collect()
 }
 
 fn note_of(job: &Job, site: &Site, report: &delivery::Report, changed: &Changed) -> Option<SiteNote> {

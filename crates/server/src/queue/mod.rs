@@ -6,6 +6,7 @@
 
 mod client;
 mod deliver;
+mod in_flight;
 mod limiter;
 #[cfg(test)]
 mod limiter_tests;
@@ -19,8 +20,8 @@ mod sts_cache;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use policy::retry::Schedule;
@@ -28,12 +29,14 @@ use store::{Claim, Job, RecipientId, Store, StoreError, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use self::deliver::{Shared, released};
+use self::deliver::Shared;
+use self::in_flight::{InFlight, released};
 use self::limiter::Limiter;
 use self::prepare::Prepare;
 use crate::tlsrpt::Tally;
 
 pub use client::{ClientError, check_client, client_of, limits_of};
+pub(crate) use client::{dnssec_of, roots_of};
 pub use limiter::{Limits, OwnSite};
 pub use sts_cache::StoredPolicies;
 
@@ -99,7 +102,7 @@ impl Queue {
                 tally,
                 limiter: Arc::new(Limiter::new(limits)),
                 unrecorded: AtomicUsize::new(0),
-                held: Mutex::default(),
+                in_flight: InFlight::default(),
                 wake: wake.clone(),
             }),
             wake,
@@ -167,7 +170,7 @@ impl Queue {
     fn start(&mut self, mut job: Job) {
         let slot = self.shared.limiter.reserve(&job.site, &job.destination, Timestamp::now());
         // What is still being tried although its lease ended got a new lease by this claim, and goes on.
-        job.recipients.retain(|recipient| self.shared.held().insert(recipient.id));
+        self.shared.in_flight.begin(&mut job);
         if job.recipients.is_empty() {
             return;
         }
@@ -182,7 +185,7 @@ impl Queue {
                     match slot {
                         Some(slot) => shared.deliver(&job, slot, cut).await,
                         // Since the claim was answered another attempt took the last place.
-                        None => shared.record(&job, released(&job)).await,
+                        None => shared.record(job.recipients.iter().map(|r| released(r.id)).collect()).await,
                     }
                 }
             });
@@ -200,9 +203,13 @@ impl Queue {
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         let Ok(ended) = ended else { return };
         self.slow -= usize::from(!ended.is_prompt);
-        let mut held = self.shared.held();
-        for recipient in &ended.recipients {
-            held.remove(recipient);
+        let claimed_again = self.shared.in_flight.end(&ended.recipients);
+        if !claimed_again.is_empty() {
+            let shared = self.shared.clone();
+            self.running.spawn(async move {
+                shared.record(claimed_again).await;
+                Ended { is_prompt: true, recipients: Vec::new() }
+            });
         }
     }
 

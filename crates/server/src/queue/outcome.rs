@@ -24,7 +24,7 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
             let (state, events) = match &part.outcome {
                 Outcome::Delivered(reply) => (NewState::Delivered, vec![told.delivered(reply)]),
                 Outcome::Failed(problem) => (NewState::Failed, vec![told.failed(problem)]),
-                Outcome::Deferred(problem) => match schedule.wait_after(told.attempt_no()) {
+                Outcome::Deferred(problem) => match wait(job, schedule, told.attempt_no(), now) {
                     Some(wait) => (NewState::Deferred { until: now + wait }, vec![told.deferred(problem, Some(wait))]),
                     None => (NewState::Failed, vec![told.deferred(problem, None), told.too_old(problem)]),
                 },
@@ -37,22 +37,57 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
 /// The content of a message is gone although it was not finished: reported, never silently dropped.
 pub(super) fn content_lost(job: &Job) -> Vec<RecipientOutcome> {
     let words = "the content of the message is no longer in the store";
-    let lost = |recipient: &ClaimedRecipient| RecipientOutcome {
+    given_up(job, |recipient| {
+        let attempt = ours(recipient, 554, EnhancedCode::new(5, 3, 0), words);
+        failure(Severity::Permanent, FailureReason::Generic, attempt)
+    })
+}
+
+/// What would be sent is no message (RFC 3463 §3.7), and no further attempt would change that.
+pub(super) fn refused(job: &Job, words: &str) -> Vec<RecipientOutcome> {
+    given_up(job, |recipient| {
+        let attempt = ours(recipient, 554, EnhancedCode::new(5, 6, 0), words);
+        failure(Severity::Permanent, FailureReason::Generic, attempt)
+    })
+}
+
+/// The delivery window ended before this attempt began.
+pub(super) fn expired(job: &Job) -> Vec<RecipientOutcome> {
+    too_late(job, "the delivery window has ended")
+}
+
+/// Their time was over before another attempt: told as the end of the schedule, and why.
+pub(super) fn too_late(job: &Job, words: &str) -> Vec<RecipientOutcome> {
+    given_up(job, |recipient| {
+        let attempt = AttemptRecord {
+            attempt_no: recipient.attempts,
+            code: TOO_OLD,
+            enhanced_code: None,
+            message: "Too old".to_owned(),
+            ..ours(recipient, TOO_OLD, EnhancedCode::new(4, 4, 7), words)
+        };
+        failure(Severity::Permanent, FailureReason::Old, attempt)
+    })
+}
+
+fn given_up(job: &Job, event: impl Fn(&ClaimedRecipient) -> NewEvent) -> Vec<RecipientOutcome> {
+    let outcome = |recipient: &ClaimedRecipient| RecipientOutcome {
         recipient: recipient.id,
         state: NewState::Failed,
-        events: vec![failure(
-            Severity::Permanent,
-            FailureReason::Generic,
-            ours(recipient, 554, EnhancedCode::new(5, 3, 0), words),
-        )],
+        events: vec![event(recipient)],
     };
-    job.recipients.iter().map(lost).collect()
+    job.recipients.iter().map(outcome).collect()
+}
+
+/// How long until the next attempt, if there is one: the schedule knows one, and it lies within the message's window.
+fn wait(job: &Job, schedule: &Schedule, attempt_no: u32, now: Timestamp) -> Option<Duration> {
+    schedule.wait_within(attempt_no, job.expires_at.map(|end| end.since(now)))
 }
 
 /// An attempt failed by a fault of our own: told and counted like any other, so that it cannot go on for ever.
 pub(super) fn fault(job: &Job, words: &str, schedule: &Schedule, now: Timestamp) -> Vec<RecipientOutcome> {
     let failed = |recipient: &ClaimedRecipient| {
-        let retry_after = schedule.wait_after(recipient.attempts + 1);
+        let retry_after = wait(job, schedule, recipient.attempts + 1, now);
         let attempt = AttemptRecord { retry_after, ..ours(recipient, 451, EnhancedCode::new(4, 3, 0), words) };
         let (state, last) = match retry_after {
             Some(wait) => (NewState::Deferred { until: now + wait }, None),
@@ -62,24 +97,6 @@ pub(super) fn fault(job: &Job, words: &str, schedule: &Schedule, now: Timestamp)
         RecipientOutcome { recipient: recipient.id, state, events: [Some(first), last].into_iter().flatten().collect() }
     };
     job.recipients.iter().map(failed).collect()
-}
-
-/// Those who waited behind a site that is held back until their time was over: told as what it is, the end of the schedule.
-pub(super) fn overdue(job: &Job, words: &str) -> Vec<RecipientOutcome> {
-    let overdue = |recipient: &ClaimedRecipient| {
-        let waited = AttemptRecord {
-            attempt_no: recipient.attempts,
-            description: words.to_owned(),
-            ..ours(recipient, 451, EnhancedCode::new(4, 4, 1), words)
-        };
-        let told = AttemptRecord { description: words.to_owned(), ..too_old(waited) };
-        RecipientOutcome {
-            recipient: recipient.id,
-            state: NewState::Failed,
-            events: vec![failure(Severity::Permanent, FailureReason::Old, told)],
-        }
-    };
-    job.recipients.iter().map(overdue).collect()
 }
 
 /// An attempt that came to no host.
@@ -194,11 +211,7 @@ impl Told<'_> {
 
 /// The end of the schedule, after this last attempt.
 fn old(last: AttemptRecord) -> NewEvent {
-    failure(Severity::Permanent, FailureReason::Old, too_old(last))
-}
-
-fn too_old(last: AttemptRecord) -> AttemptRecord {
-    AttemptRecord {
+    let attempt = AttemptRecord {
         code: TOO_OLD,
         enhanced_code: None,
         message: "Too old".to_owned(),
@@ -207,7 +220,8 @@ fn too_old(last: AttemptRecord) -> AttemptRecord {
         last_code: Some(last.code),
         last_message: Some(last.message),
         ..last
-    }
+    };
+    failure(Severity::Permanent, FailureReason::Old, attempt)
 }
 
 fn failure(severity: Severity, reason: FailureReason, attempt: AttemptRecord) -> NewEvent {

@@ -5,9 +5,14 @@
 //! made on plain content ([`smtp::data::from_wire`]) and brought into wire form again ([`smtp::data::to_wire`]).
 
 use bytes::Bytes;
+use serde_json::Value;
 use store::{Job, Store};
 
 use super::sign::Signing;
+use crate::copies;
+
+/// Longer content is worked on by a thread where it keeps nobody waiting.
+const INLINE_OCTETS: usize = 128 * 1024;
 
 /// Why there is nothing to send.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub(super) enum Unprepared {
     ContentLost,
     /// Something failed that may do better next time, in words.
     Fault(&'static str),
+    /// The recipient's copy cannot be made, and never will be, in words.
+    Refused(String),
 }
 
 /// Makes ready what goes out.
@@ -34,7 +41,10 @@ impl Prepare {
     /// The steps, each on the outcome of the one before: read, then whatever changes the content, and signatures last,
     /// since they cover all the rest.
     pub(super) async fn content(&self, job: &Job) -> Result<Bytes, Unprepared> {
-        let wire = self.read(job).await?;
+        let mut wire = self.read(job).await?;
+        if let Some(plan) = &job.copy_plan {
+            wire = self.copy(job, plan, wire).await?;
+        }
         if job.dkim { self.signing.sign(&self.store, job, wire).await } else { Ok(wire) }
     }
 
@@ -47,5 +57,32 @@ impl Prepare {
                 Err(Unprepared::Fault("the content of the message could not be read from the store"))
             }
         }
+    }
+
+    /// The one recipient's own copy.
+    async fn copy(&self, job: &Job, plan: &Value, wire: Bytes) -> Result<Bytes, Unprepared> {
+        let Some(recipient) = job.recipients.first() else { return Err(Unprepared::ContentLost) };
+        let copy = match self.store.copy(recipient.id).await {
+            Ok(Some(copy)) => copy,
+            Ok(None) => return Err(Unprepared::ContentLost),
+            Err(error) => {
+                tracing::error!(%error, message_id = job.message_id, "cannot read what a copy is made with");
+                return Err(Unprepared::Fault("what the copy is made with could not be read from the store"));
+            }
+        };
+        let plan = plan.clone();
+        let is_long = wire.len() > INLINE_OCTETS;
+        let make = move || {
+            let made = copies::render(&plan, &smtp::data::from_wire(&wire), &copy);
+            made.map(|content| Bytes::from(smtp::data::to_wire(&content)))
+        };
+        let made = match is_long {
+            true => tokio::task::spawn_blocking(make).await.map_err(|error| {
+                tracing::error!(%error, message_id = job.message_id, "making a copy ended by a fault");
+                Unprepared::Fault("a fault in this server ended the making of the copy")
+            })?,
+            false => make(),
+        };
+        made.map_err(|error| Unprepared::Refused(error.to_string()))
     }
 }

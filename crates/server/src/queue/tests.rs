@@ -105,6 +105,8 @@ pub(super) fn message(deliver_at: Option<Timestamp>) -> NewMessage {
         method: Method::Http,
         test_mode: false,
         deliver_at,
+        expires_at: None,
+        copies: None,
         recipients: vec!["a@slow.test".parse().unwrap()],
         api_key_id: None,
         originating_ip: None,

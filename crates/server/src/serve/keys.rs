@@ -1,6 +1,6 @@
 //! API keys: how one is made, and the first one of a new store.
 
-use store::{KeyHash, NewKey, Store, StoreError, Timestamp};
+use store::{KeyHash, KeyRole, KeyScope, NewKey, Store, StoreError, Timestamp};
 
 use super::StartError;
 use crate::config::Secret;
@@ -16,13 +16,16 @@ pub fn generate() -> Option<Secret> {
     Some(Secret::new(format!("key-{digits}")))
 }
 
-/// What the store keeps of a key.
+/// What the store keeps of a key of the account that may do everything.
 pub fn record(key: &Secret, description: &str) -> NewKey {
     let key = key.expose();
     NewKey {
         hash: KeyHash::of(key),
         description: description.to_owned(),
         hint: key.get(key.len().saturating_sub(4)..).unwrap_or_default().to_owned(),
+        scope: KeyScope::Account,
+        role: KeyRole::Admin,
+        expires_at: None,
         now: Timestamp::now(),
     }
 }

@@ -102,6 +102,11 @@ impl Settings {
         Ok(Some(Settings { from, organization, contact, signer }))
     }
 
+    /// The record that must be published for reports by mail, its name first.
+    pub(crate) fn record(&self) -> Option<(String, String)> {
+        self.signer.as_ref().map(Signer::record)
+    }
+
     /// The domain that reports.
     fn submitter(&self) -> &Domain {
         self.from.domain()

@@ -164,6 +164,8 @@ impl Sending {
             method: Method::Http,
             test_mode: false,
             deliver_at: None,
+            expires_at: None,
+            copies: None,
             recipients: vec![to.clone()],
             api_key_id: None,
             originating_ip: None,

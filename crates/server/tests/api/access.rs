@@ -39,6 +39,11 @@ async fn nothing_but_health_answers_without_a_key() {
         let answer = send(server.anonymous(Method::GET, path)).await;
         assert_eq!((answer.status, answer.text.as_str()), (200, "ok"), "{path}");
     }
+    let page = server.anonymous(Method::GET, "/docs").send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    assert!(page.text().await.unwrap().contains("/v3/{domain}/messages"));
     server.assert_nothing_kept("no key").await;
 }
 

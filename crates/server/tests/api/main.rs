@@ -1,9 +1,12 @@
 //! The HTTP API over real sockets and a real store: what a client sees, and what was kept.
 
 mod access;
+mod copies;
 mod domains;
 mod events;
+mod keys;
 mod sending;
 mod support;
+mod tenants;
 mod tls;
 mod tls_reports;

@@ -154,7 +154,7 @@ async fn a_bad_request_keeps_nothing() {
         ("o:tag", "größe", "o:tag must be printable ASCII and not empty".to_owned()),
         ("o:tracking", "yes", "'o:tracking' is not supported yet, only 'no' is".to_owned()),
         ("template", "x", "'template' is not supported yet".to_owned()),
-        ("recipient-variables", "{}", "'recipient-variables' is not supported yet".to_owned()),
+        ("recipient-variables", "{", "'recipient-variables' parameter is not a valid JSON".to_owned()),
         ("v:x", &big, "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total".to_owned()),
         ("attachment", "text", "'attachment' parameter is not a file".to_owned()),
     ] {

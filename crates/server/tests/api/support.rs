@@ -11,7 +11,9 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use server::api::{App, router};
-use store::{Claim, ClaimedRecipient, Job, KeyHash, Location, NewDomain, NewKey, NewState, RecipientOutcome};
+use store::{
+    Claim, ClaimedRecipient, Job, KeyHash, KeyRole, KeyScope, Location, NewDomain, NewKey, NewState, RecipientOutcome,
+};
 use store::{NewEvent, Role, Store, Timestamp};
 use tokio::sync::Notify;
 
@@ -23,7 +25,7 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     pub(crate) wake: Arc<Notify>,
     client: reqwest::Client,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Drop for Server {
@@ -55,7 +57,9 @@ impl Server {
         let directory = std::env::temp_dir().join(format!("waxwing-api-{}-{number}", std::process::id()));
         let store = Store::open(&Location::sqlite(&directory), Role::Server).await.unwrap();
         let (hash, now) = (KeyHash::of(KEY), Timestamp::now());
-        store.create_key(NewKey { hash, description: "test".into(), hint: "cdef".into(), now }).await.unwrap();
+        let (scope, role) = (KeyScope::Account, KeyRole::Admin);
+        let key = NewKey { hash, description: "test".into(), hint: "cdef".into(), scope, role, expires_at: None, now };
+        store.create_key(key).await.unwrap();
         let wake = Arc::new(Notify::new());
         let service = router(App::new(store.clone(), wake.clone(), None));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

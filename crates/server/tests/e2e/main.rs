@@ -2,6 +2,8 @@
 //! event JSON, and what the receivers saw.
 
 mod check;
+mod copies;
+mod doctor;
 mod durability;
 mod evidence;
 mod journey;

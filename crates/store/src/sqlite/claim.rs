@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use policy::site::Site;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, Rows, params};
 use smtp::Domain;
 
+use super::Engine;
 use super::queue::{give_up, give_up_destination};
-use super::row::{get, number, parsed, resolved, time};
+use super::row::{from_json, get, number, optional_time, parsed, resolved, time, to_json};
 use super::site::{hold_destination, hold_site, refresh, refresh_site};
 use super::writer::Writing;
-use super::{Engine, row::to_json};
 use crate::{
     Claim, ClaimedRecipient, Gate, Held, Job, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room, StoreError,
     Timestamp,
@@ -27,9 +27,9 @@ pub(super) const DUE_OF_SITE: &str = "
     SELECT name FROM destination INDEXED BY destination_site
     WHERE site = ?1 AND due_at <= ?2 ORDER BY due_at";
 
-/// The message whose recipient at a destination has waited longest: the first entry in `recipient_due`.
+/// The recipient at a destination that has waited longest, and its message: the first entry in `recipient_due`.
 pub(super) const OLDEST_OF_DESTINATION: &str = "
-    SELECT message FROM recipient INDEXED BY recipient_due
+    SELECT message, id FROM recipient INDEXED BY recipient_due
     WHERE destination = ?1 AND due_at <= ?2
     ORDER BY due_at LIMIT 1";
 
@@ -39,21 +39,35 @@ pub(super) const DUE_OF_MESSAGE: &str = "
     WHERE message = ?1 AND destination = ?2 AND due_at <= ?3
     ORDER BY id LIMIT ?4";
 
+/// A recipient alone, where each one gets a copy of its own.
+const ONE_OF_MESSAGE: &str = "
+    SELECT id, address, attempts FROM recipient
+    WHERE id = ?1 AND EXISTS (SELECT 1 FROM message WHERE message.id = recipient.message AND copy_plan IS NOT NULL)";
+
 pub(super) const DESTINATIONS_OF_SITE: &str =
     "SELECT name FROM destination INDEXED BY destination_site WHERE site = ?1 AND due_at IS NOT NULL";
 
 /// Recipients who were due too long ago, each by the attempts that were made for it.
 pub(super) const OVERDUE: &str = "
-    SELECT id, message, address, attempts FROM recipient INDEXED BY recipient_due
+    SELECT id, message, destination, address, attempts FROM recipient INDEXED BY recipient_due
     WHERE destination = ?1 AND due_at <= ?2
         AND due_at <= (SELECT value FROM json_each(?3) WHERE key = min(attempts, json_array_length(?3) - 1))
+    LIMIT ?4";
+
+/// Recipients at a destination, or at those of a site, of messages whose own time is over.
+pub(super) const EXPIRED: &str = "
+    SELECT r.id, r.message, r.destination, r.address, r.attempts
+    FROM message m INDEXED BY message_expires
+    CROSS JOIN recipient r INDEXED BY recipient_message ON r.message = m.id
+    CROSS JOIN destination d ON d.name = r.destination
+    WHERE m.expires_at <= ?1 AND m.unfinished > 0 AND r.due_at <= ?1 AND (d.name = ?2 OR d.site = ?3)
     LIMIT ?4";
 
 const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1";
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at, expires_at, copy_plan
     FROM message WHERE id = ?1";
 
 impl Engine {
@@ -217,9 +231,10 @@ impl Asked<'_> {
         let now = self.claim.now;
         let mut oldest = self.writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
         loop {
-            let message = oldest.query_row(params![destination.as_str(), now.as_micros()], |row| row.get(0));
-            let Some(message) = message.optional()?.map(MessageId) else { return Ok(None) };
-            let recipients = self.lease(message, destination)?;
+            let values = params![destination.as_str(), now.as_micros()];
+            let found = oldest.query_row(values, |row| Ok((MessageId(row.get(0)?), RecipientId(row.get(1)?))));
+            let Some((message, first)) = found.optional()? else { return Ok(None) };
+            let recipients = self.lease(message, first, destination)?;
             let ids: Vec<RecipientId> = recipients.iter().map(|recipient| recipient.id).collect();
             if ids.is_empty() {
                 continue;
@@ -231,25 +246,38 @@ impl Asked<'_> {
         }
     }
 
-    fn lease(&self, message: MessageId, destination: &Domain) -> Result<Vec<ClaimedRecipient>, StoreError> {
-        let now = self.claim.now;
-        let mut select = self.writing.connection.prepare_cached(DUE_OF_MESSAGE)?;
-        let most = number(RECIPIENTS_PER_JOB as u64);
-        let mut rows = select.query(params![message.0, destination.as_str(), now.as_micros(), most])?;
-        let mut recipients = Vec::new();
-        let mut unreadable = Vec::new();
-        while let Some(row) = rows.next()? {
-            let id = RecipientId(get(row, "id")?);
-            match (parsed(row, "address"), get(row, "attempts")) {
-                (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
-                _ => unreadable.push(id),
-            }
+    fn lease(
+        &self,
+        message: MessageId,
+        first: RecipientId,
+        destination: &Domain,
+    ) -> Result<Vec<ClaimedRecipient>, StoreError> {
+        let (writing, now) = (self.writing, self.claim.now);
+        let mut one = writing.connection.prepare_cached(ONE_OF_MESSAGE)?;
+        let (mut recipients, mut unreadable) = claimed(one.query([first.0])?)?;
+        if recipients.is_empty() && unreadable.is_empty() {
+            let mut select = writing.connection.prepare_cached(DUE_OF_MESSAGE)?;
+            let most = number(RECIPIENTS_PER_JOB as u64);
+            let values = params![message.0, destination.as_str(), now.as_micros(), most];
+            (recipients, unreadable) = claimed(select.query(values)?)?;
         }
-        drop(rows);
-        give_up(self.writing, now, &unreadable, "unreadable recipient")?;
-        recipients.iter().try_for_each(|recipient| lease(self.writing, recipient.id, self.claim.lease_until))?;
+        give_up(writing, now, &unreadable, "unreadable recipient")?;
+        recipients.iter().try_for_each(|recipient| lease(writing, recipient.id, self.claim.lease_until))?;
         Ok(recipients)
     }
+}
+
+/// The recipients that can be read, and the numbers of those that cannot.
+fn claimed(mut rows: Rows<'_>) -> Result<(Vec<ClaimedRecipient>, Vec<RecipientId>), StoreError> {
+    let (mut recipients, mut unreadable) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let id = RecipientId(get(row, "id")?);
+        match (parsed(row, "address"), get(row, "attempts")) {
+            (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
+            _ => unreadable.push(id),
+        }
+    }
+    Ok((recipients, unreadable))
 }
 
 fn lease(writing: &Writing<'_>, recipient: RecipientId, until: Timestamp) -> Result<(), StoreError> {
@@ -258,46 +286,45 @@ fn lease(writing: &Writing<'_>, recipient: RecipientId, until: Timestamp) -> Res
 }
 
 fn claim_overdue(writing: &Writing<'_>, overdue: &Overdue) -> Result<Vec<Job>, StoreError> {
-    let destinations: Vec<String> = match &overdue.held {
-        Held::Destination(name) => vec![name.to_string()],
-        Held::Site(site) => writing
+    let (name, site) = match &overdue.held {
+        Held::Destination(name) => (Some(name.as_str()), None),
+        Held::Site(site) => (None, Some(site.as_str())),
+    };
+    let (now, most) = (overdue.now.as_micros(), number(overdue.limit as u64));
+    let mut expired = writing.connection.prepare_cached(EXPIRED)?;
+    let mut jobs = lease_each(writing, overdue, expired.query(params![now, name, site, most])?)?;
+    let destinations: Vec<String> = match site {
+        None => name.map(str::to_owned).into_iter().collect(),
+        Some(site) => writing
             .connection
             .prepare_cached(DESTINATIONS_OF_SITE)?
-            .query_map([site.as_str()], |row| row.get(0))?
+            .query_map([site], |row| row.get(0))?
             .collect::<Result<_, _>>()?,
     };
-    let mut jobs = Vec::new();
+    let limits: Vec<i64> = overdue.due_before.iter().map(|time| time.as_micros()).collect();
+    let (latest, by_attempts) = (limits.iter().max(), to_json(&limits)?);
+    let mut select = writing.connection.prepare_cached(OVERDUE)?;
     for name in destinations {
-        let Ok(destination) = name.parse() else { continue };
-        let most = overdue.limit - jobs.len();
+        let most = overdue.limit.saturating_sub(jobs.len());
         if most == 0 {
             break;
         }
-        let found = overdue_of(writing, overdue, &destination, most)?;
-        if !found.is_empty() {
-            jobs.extend(found);
-            refresh(writing, [name.as_str()])?;
-        }
+        let rows = select.query(params![name, latest, by_attempts, number(most as u64)])?;
+        jobs.extend(lease_each(writing, overdue, rows)?);
     }
+    let touched: BTreeSet<&str> = jobs.iter().map(|job| job.destination.as_str()).collect();
+    refresh(writing, touched)?;
     Ok(jobs)
 }
 
-fn overdue_of(
-    writing: &Writing<'_>,
-    overdue: &Overdue,
-    destination: &Domain,
-    most: usize,
-) -> Result<Vec<Job>, StoreError> {
-    let limits: Vec<i64> = overdue.due_before.iter().map(|time| time.as_micros()).collect();
-    let latest = limits.iter().max();
+fn lease_each(writing: &Writing<'_>, overdue: &Overdue, mut rows: Rows<'_>) -> Result<Vec<Job>, StoreError> {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-    let mut select = writing.connection.prepare_cached(OVERDUE)?;
-    let mut rows = select.query(params![destination.as_str(), latest, to_json(&limits)?, number(most as u64)])?;
     while let Some(row) = rows.next()? {
         let id = RecipientId(get(row, "id")?);
-        match (parsed(row, "address"), get(row, "attempts")) {
-            (Ok(address), Ok(attempts)) => {
-                found.push((MessageId(get(row, "message")?), ClaimedRecipient { id, address, attempts }));
+        match (parsed::<Domain>(row, "destination"), parsed(row, "address"), get(row, "attempts")) {
+            (Ok(destination), Ok(address), Ok(attempts)) => {
+                let recipient = ClaimedRecipient { id, address, attempts };
+                found.push((MessageId(get(row, "message")?), destination, recipient));
             }
             _ => unreadable.push(id),
         }
@@ -305,10 +332,10 @@ fn overdue_of(
     drop(rows);
     give_up(writing, overdue.now, &unreadable, "unreadable recipient")?;
     let mut jobs = Vec::new();
-    for (message, recipient) in found {
+    for (message, destination, recipient) in found {
         let id = recipient.id;
         lease(writing, id, overdue.lease_until)?;
-        match job_of(writing, message, destination, vec![recipient]) {
+        match job_of(writing, message, &destination, vec![recipient]) {
             Err(StoreError::Damaged(what)) => give_up(writing, overdue.now, &[id], &what)?,
             job => jobs.extend(job?),
         }
@@ -337,8 +364,17 @@ fn job_of(
         dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
+        copy_plan: copy_plan(row)?,
+        expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
     }))
+}
+
+fn copy_plan(row: &Row<'_>) -> Result<Option<serde_json::Value>, StoreError> {
+    match get::<Option<String>>(row, "copy_plan")? {
+        Some(_) => from_json(row, "copy_plan").map(Some),
+        None => Ok(None),
+    }
 }
 
 /// What no gate limits, for tests and tools.

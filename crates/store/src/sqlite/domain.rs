@@ -19,11 +19,16 @@ const UPDATE: &str = "
         tls_fallback = coalesce(?4, tls_fallback), tls_failure = coalesce(?5, tls_failure)
     WHERE name = ?1 RETURNING *";
 const DELETE: &str = "DELETE FROM domain WHERE name = ?1";
-const COUNT: &str = "SELECT count(*) FROM domain WHERE instr(name, ?1) > 0";
-const LIST_NEWEST: &str =
-    "SELECT * FROM domain WHERE instr(name, ?1) > 0 ORDER BY created_at DESC, name LIMIT ?2 OFFSET ?3";
-const LIST_ASCENDING: &str = "SELECT * FROM domain WHERE instr(name, ?1) > 0 ORDER BY name LIMIT ?2 OFFSET ?3";
-const LIST_DESCENDING: &str = "SELECT * FROM domain WHERE instr(name, ?1) > 0 ORDER BY name DESC LIMIT ?2 OFFSET ?3";
+const COUNT: &str = "SELECT count(*) FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)";
+const LIST_NEWEST: &str = "
+    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)
+    ORDER BY created_at DESC, name LIMIT ?3 OFFSET ?4";
+const LIST_ASCENDING: &str = "
+    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)
+    ORDER BY name LIMIT ?3 OFFSET ?4";
+const LIST_DESCENDING: &str = "
+    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)
+    ORDER BY name DESC LIMIT ?3 OFFSET ?4";
 
 impl Engine {
     pub(crate) async fn create_domain(&self, domain: NewDomain) -> Result<SendingDomain, StoreError> {
@@ -85,7 +90,10 @@ impl Engine {
     pub(crate) async fn delete_domain(&self, name: &Domain) -> Result<bool, StoreError> {
         let name = name.clone();
         self.writer
-            .run(0, move |writing| Ok(writing.connection.prepare_cached(DELETE)?.execute([name.as_str()])? > 0))
+            .run(0, move |writing| {
+                super::key::delete_of_domain(writing.connection, &name)?;
+                Ok(writing.connection.prepare_cached(DELETE)?.execute([name.as_str()])? > 0)
+            })
             .await
     }
 }
@@ -93,14 +101,15 @@ impl Engine {
 fn list(connection: &Connection, query: &DomainQuery) -> Result<(u64, Vec<SendingDomain>), StoreError> {
     // Names are kept in lower case; the empty text is part of every name.
     let search = query.search.as_deref().unwrap_or_default().to_lowercase();
-    let total: i64 = connection.prepare_cached(COUNT)?.query_row([&search], |row| row.get(0))?;
+    let only = query.only.as_ref().map(Domain::as_str);
+    let total: i64 = connection.prepare_cached(COUNT)?.query_row(params![search, only], |row| row.get(0))?;
     let sql = match query.sort {
         DomainSort::Newest => LIST_NEWEST,
         DomainSort::NameAscending => LIST_ASCENDING,
         DomainSort::NameDescending => LIST_DESCENDING,
     };
     let mut select = connection.prepare_cached(sql)?;
-    let mut rows = select.query(params![search, number(query.limit as u64), number(query.skip as u64)])?;
+    let mut rows = select.query(params![search, only, number(query.limit as u64), number(query.skip as u64)])?;
     let mut domains = Vec::new();
     while let Some(row) = rows.next()? {
         domains.push(domain(row)?);

@@ -13,10 +13,10 @@ use super::row::{
     damaged, duration, from_json, get, micros, number, optional_ip, optional_word, parsed, time, to_json, word,
 };
 use super::writer::Writing;
-use super::{Engine, row};
+use super::{Engine, copy, row};
 use crate::{
-    AttemptRecord, ConnectionRecord, Direction, Event, EventKind, EventQuery, FailureReason, MessageId, MessageSummary,
-    NewEvent, Severity, StoreError, Timestamp,
+    AttemptRecord, ConnectionRecord, Direction, Event, EventKind, EventQuery, FailureReason, IndividualCopy, MessageId,
+    MessageSummary, NewEvent, Severity, StoreError, Timestamp,
 };
 
 const INSERT: &str = "
@@ -135,7 +135,12 @@ fn readable(
             messages.entry(id).or_insert(Arc::new(read)).clone()
         }
     };
-    event(row, message)
+    let copy = if message.is_individual {
+        copy::of_address(connection, MessageId(id), &get::<String>(row, "recipient")?)?
+    } else {
+        None
+    };
+    event(row, message, copy)
 }
 
 /// The statement of a query. Only words of our own become part of its text; whatever a caller names is bound.
@@ -166,7 +171,7 @@ pub(super) fn statement(query: &EventQuery) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-fn event(row: &Row<'_>, message: Arc<MessageSummary>) -> Result<Event, StoreError> {
+fn event(row: &Row<'_>, message: Arc<MessageSummary>, copy: Option<IndividualCopy>) -> Result<Event, StoreError> {
     let kind = word(row, "kind", EventKind::from_word)?;
     Ok(Event {
         timestamp: time(row, "at")?,
@@ -177,6 +182,7 @@ fn event(row: &Row<'_>, message: Arc<MessageSummary>) -> Result<Event, StoreErro
         recipient: parsed(row, "recipient")?,
         attempt: attempt(row)?,
         downgrade: if kind == EventKind::TlsDowngraded { Some(from_json(row, "details")?) } else { None },
+        copy,
         message,
     })
 }

@@ -83,7 +83,8 @@ fn place(field: Field) -> Place {
         Field::Method => Place::Word("message.method"),
         Field::Recipient => Place::Text("event.recipient"),
         Field::From => Place::Text("message.header_from"),
-        Field::To => Place::Text("message.header_to"),
+        // Who has a copy of its own is who its To shows.
+        Field::To => Place::Text("CASE WHEN message.copy_plan IS NULL THEN message.header_to ELSE event.recipient END"),
         Field::Subject => Place::Text("message.subject"),
         Field::MessageId => Place::Text("message.message_id"),
         Field::MxHost => Place::Text("event.mx_host"),

@@ -1,42 +1,56 @@
 //! API keys, by their hashes.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use smtp::Domain;
 
+use super::row::{get, optional_time, time, word};
 use super::{Engine, is_duplicate};
-use crate::{ApiKey, KeyHash, NewKey, StoreError, Timestamp};
+use crate::{ApiKey, KeyHash, KeyScope, NewKey, StoreError};
 
-const INSERT: &str = "INSERT INTO api_key (hash, description, hint, created_at) VALUES (?1, ?2, ?3, ?4)";
-const FIND: &str = "SELECT id, description, hint, created_at FROM api_key WHERE hash = ?1";
-const LIST: &str = "SELECT id, description, hint, created_at FROM api_key ORDER BY id";
+/// What a key opens and may do, and until when. Keys from before open and may do everything.
+pub(super) const ACCESS: &str = "
+ALTER TABLE api_key ADD COLUMN domain TEXT;
+ALTER TABLE api_key ADD COLUMN role TEXT NOT NULL DEFAULT 'admin';
+ALTER TABLE api_key ADD COLUMN expires_at INTEGER;
+CREATE INDEX api_key_domain ON api_key (domain) WHERE domain IS NOT NULL;
+";
+
+const INSERT: &str = "
+    INSERT INTO api_key (hash, description, hint, domain, role, expires_at, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const DOMAIN_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM domain WHERE name = ?1)";
+const FIND: &str = "SELECT * FROM api_key WHERE hash = ?1";
+const LIST: &str = "SELECT * FROM api_key ORDER BY id";
 const DELETE: &str = "DELETE FROM api_key WHERE id = ?1";
-const ANY: &str = "SELECT EXISTS (SELECT 1 FROM api_key)";
+const DELETE_OF_DOMAIN: &str = "DELETE FROM api_key WHERE domain = ?1";
+const ANY: &str = "SELECT EXISTS (SELECT 1 FROM api_key WHERE domain IS NULL)";
 
 impl Engine {
     pub(crate) async fn create_key(&self, key: NewKey) -> Result<ApiKey, StoreError> {
-        self.writer
-            .run(0, move |writing| {
-                let NewKey { hash, description, hint, now } = &key;
-                let mut insert = writing.connection.prepare_cached(INSERT)?;
-                match insert.execute(params![hash.0, description, hint, now.as_micros()]) {
-                    Err(e) if is_duplicate(&e) => return Err(StoreError::Conflict("this API key".to_owned())),
-                    done => done?,
-                };
-                let id = writing.connection.last_insert_rowid();
-                Ok(ApiKey { id, description: description.clone(), hint: hint.clone(), created_at: *now })
-            })
-            .await
+        self.writer.run(0, move |writing| create(writing.connection, &key)).await
     }
 
     pub(crate) async fn find_key(&self, hash: &KeyHash) -> Result<Option<ApiKey>, StoreError> {
         let hash = hash.0;
         self.readers
-            .run(move |connection| Ok(connection.prepare_cached(FIND)?.query_row([hash], key).optional()?))
+            .run(move |connection| {
+                let found = connection.prepare_cached(FIND)?.query_row([hash], |row| Ok(key(row))).optional()?;
+                found.transpose()
+            })
             .await
     }
 
     pub(crate) async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.readers
-            .run(|connection| Ok(connection.prepare_cached(LIST)?.query_map([], key)?.collect::<Result<_, _>>()?))
+            .run(|connection| {
+                let mut select = connection.prepare_cached(LIST)?;
+                let mut rows = select.query([])?;
+                let mut keys = Vec::new();
+                while let Some(row) = rows.next()? {
+                    keys.push(key(row)?);
+                }
+                Ok(keys)
+            })
             .await
     }
 
@@ -49,11 +63,43 @@ impl Engine {
     }
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
+fn create(connection: &Connection, new: &NewKey) -> Result<ApiKey, StoreError> {
+    let NewKey { hash, description, hint, scope, role, expires_at, now } = new.clone();
+    let domain = scope.domain().map(Domain::as_str);
+    if let Some(domain) = domain {
+        let exists: bool = connection.prepare_cached(DOMAIN_EXISTS)?.query_row([domain], |row| row.get(0))?;
+        if !exists {
+            return Err(StoreError::Invalid(format!("there is no domain {domain}")));
+        }
+    }
+    let ends = expires_at.map(|end| end.as_micros());
+    let values = params![hash.0, description, hint, domain, role.as_str(), ends, now.as_micros()];
+    match connection.prepare_cached(INSERT)?.execute(values) {
+        Err(e) if is_duplicate(&e) => return Err(StoreError::Conflict("this API key".to_owned())),
+        done => done?,
+    };
+    Ok(ApiKey { id: connection.last_insert_rowid(), description, hint, scope, role, expires_at, created_at: now })
+}
+
+/// Deletes the keys that open this domain alone.
+pub(super) fn delete_of_domain(connection: &Connection, domain: &Domain) -> Result<(), StoreError> {
+    connection.prepare_cached(DELETE_OF_DOMAIN)?.execute([domain.as_str()])?;
+    Ok(())
+}
+
+fn key(row: &Row<'_>) -> Result<ApiKey, StoreError> {
+    let domain: Option<String> = get(row, "domain")?;
+    let scope = match domain {
+        None => KeyScope::Account,
+        Some(name) => KeyScope::Domain(name.parse().map_err(|_| super::row::damaged("domain"))?),
+    };
     Ok(ApiKey {
-        id: row.get(0)?,
-        description: row.get(1)?,
-        hint: row.get(2)?,
-        created_at: Timestamp::from_micros(row.get(3)?),
+        id: get(row, "id")?,
+        description: get(row, "description")?,
+        hint: get(row, "hint")?,
+        scope,
+        role: word(row, "role", |word| word.parse().ok())?,
+        expires_at: optional_time(row, "expires_at")?,
+        created_at: time(row, "created_at")?,
     })
 }

@@ -12,7 +12,7 @@ use super::row::{
     from_json, get, method, number, optional_ip, optional_time, parsed, resolved, source_word, time, to_json, word,
 };
 use super::writer::Writing;
-use super::{Engine, event, site};
+use super::{Engine, copy, event, site};
 use crate::{
     AttemptRecord, EventKind, MessageId, MessageKey, MessageSummary, NewEvent, NewMessage, StoreError, Timestamp,
 };
@@ -25,10 +25,10 @@ const TEST_MODE_CODE: u16 = 650;
 const INSERT_MESSAGE: &str = "
     INSERT INTO message (key, domain, message_id, return_path, header_from, header_to, subject, size, attachments,
         tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim,
-        method, test_mode, deliver_at, api_key, originating_ip, accepted_at, unfinished, wire_kept)
+        method, test_mode, deliver_at, expires_at, copy_plan, api_key, originating_ip, accepted_at, unfinished, wire_kept)
     VALUES (:key, :domain, :message_id, :return_path, :header_from, :header_to, :subject, :size, :attachments,
         :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :tls_fallback, :tls_failure, :tls_tag, :dkim,
-        :method, :test_mode, :deliver_at, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
+        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
 
 const INSERT_WIRE: &str = "INSERT INTO wire (message, content) VALUES (?1, ?2)";
 
@@ -47,7 +47,8 @@ const SELECT_ADDRESSES: &str = "SELECT address FROM recipient WHERE message = ?1
 impl Engine {
     pub(crate) async fn accept(&self, message: NewMessage) -> Result<MessageKey, StoreError> {
         let prepared = Prepared::new(message)?;
-        let octets = prepared.message.wire.len() + OCTETS_PER_RECIPIENT * prepared.message.recipients.len();
+        let copies = prepared.copies.as_ref().map_or(0, copy::Prepared::octets);
+        let octets = prepared.message.wire.len() + OCTETS_PER_RECIPIENT * prepared.message.recipients.len() + copies;
         self.writer.run_new_mail(octets, move |writing| prepared.insert(writing, Timestamp::now())).await
     }
 
@@ -69,18 +70,22 @@ struct Prepared {
     attachments: String,
     tags: String,
     user_variables: String,
+    copies: Option<copy::Prepared>,
 }
 
 impl Prepared {
-    fn new(message: NewMessage) -> Result<Prepared, StoreError> {
+    fn new(mut message: NewMessage) -> Result<Prepared, StoreError> {
         if message.recipients.is_empty() {
             return Err(StoreError::Invalid("a message needs a recipient".to_owned()));
         }
+        let copies = message.copies.take().map(|copies| copy::Prepared::new(copies, message.recipients.len()));
+        let copies = copies.transpose()?;
         Ok(Prepared {
             key: MessageKey(random_text()),
             attachments: to_json(&message.attachments)?,
             tags: to_json(&message.tags)?,
             user_variables: to_json(&message.user_variables)?,
+            copies,
             message,
         })
     }
@@ -122,6 +127,8 @@ impl Prepared {
             ":method": message.method.as_str(),
             ":test_mode": message.test_mode,
             ":deliver_at": message.deliver_at.map(Timestamp::as_micros),
+            ":expires_at": message.expires_at.map(Timestamp::as_micros),
+            ":copy_plan": self.copies.as_ref().map(|copies| &copies.plan),
             ":api_key": message.api_key_id,
             ":originating_ip": message.originating_ip.map(|ip| ip.to_string()),
             ":accepted_at": now.as_micros(),
@@ -157,8 +164,12 @@ impl Prepared {
         due: Timestamp,
     ) -> Result<(), StoreError> {
         let mut insert = writing.connection.prepare_cached(statement)?;
-        for address in &self.message.recipients {
-            insert.execute(params![id.0, address.domain().as_str(), address.to_string(), due.as_micros()])?;
+        for (number, recipient) in self.message.recipients.iter().enumerate() {
+            let address = recipient.to_string();
+            insert.execute(params![id.0, recipient.domain().as_str(), address, due.as_micros()])?;
+            if let Some(copies) = &self.copies {
+                copies.insert(writing, id, number, &address)?;
+            }
         }
         Ok(())
     }
@@ -227,6 +238,7 @@ pub(super) fn summary(connection: &Connection, id: MessageId) -> Result<Option<M
         test_mode: get(row, "test_mode")?,
         deliver_at: optional_time(row, "deliver_at")?,
         recipients: addresses(connection, id)?,
+        is_individual: get::<Option<String>>(row, "copy_plan")?.is_some(),
         api_key_id: get(row, "api_key")?,
         originating_ip: optional_ip(row, "originating_ip")?,
         accepted_at: time(row, "accepted_at")?,

@@ -5,14 +5,18 @@
 //! - [`writer`]: group commit. Every change goes through it.
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
+//! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
-//!   (and [`filter`]), [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`].
+//!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
+//!   [`dkim`].
 
 mod claim;
+mod copy;
 mod dkim;
 mod domain;
 mod event;
 mod filter;
+mod inspect;
 mod key;
 mod message;
 mod open;
@@ -32,6 +36,8 @@ mod tlsrpt;
 mod writer;
 
 use std::time::Duration;
+
+pub(crate) use inspect::inspect;
 
 use crate::{Location, Role, Stats, StoreError};
 

@@ -16,8 +16,8 @@ use super::writer::Writer;
 use super::{BUSY_TIMEOUT, Engine, LOG_KEPT, PAGES_BETWEEN_CHECKPOINTS, READ_TIME, schema};
 use crate::{Role, StoreError};
 
-const DATABASE: &str = "waxwing.db";
-const LOCK: &str = "waxwing.lock";
+pub(super) const DATABASE: &str = "waxwing.db";
+pub(super) const LOCK: &str = "waxwing.lock";
 const RESERVE: &str = "waxwing.reserve";
 
 /// A command that sets up the tables holds the lock for a moment; a server that starts just then waits so often for

@@ -14,6 +14,8 @@ const STEPS: &[&str] = &[
     super::tlsrpt::TABLES,
     super::sts::TABLES,
     super::dkim::TABLES,
+    super::key::ACCESS,
+    super::copy::TABLES,
     super::site::TABLES,
 ];
 

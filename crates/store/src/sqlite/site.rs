@@ -36,6 +36,8 @@ CREATE TABLE site (
 CREATE INDEX site_due ON site (prompt, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX site_idle ON site (name) WHERE due_at IS NULL;
 INSERT INTO site (name, due_at, not_before, prompt) SELECT site, min(due_at), 0, 0 FROM destination GROUP BY site;
+
+CREATE INDEX message_expires ON message (expires_at) WHERE expires_at IS NOT NULL AND unfinished > 0;
 ";
 
 pub(super) const FIRST_DUE_OF_DESTINATION: &str = "

@@ -7,7 +7,7 @@ use std::{
 
 use domain::{
     base::{Name, Rtype, Serial, Ttl, rdata::RecordData},
-    rdata::{A, Aaaa, Cname, Mx, Soa, Txt, ZoneRecordData},
+    rdata::{A, Aaaa, Cname, Mx, Ptr, Soa, Txt, ZoneRecordData},
 };
 
 pub(super) type Owner = Name<Vec<u8>>;
@@ -79,6 +79,11 @@ impl Zone {
             IpAddr::V4(address) => self.a(name, address),
             IpAddr::V6(address) => self.aaaa(name, address),
         }
+    }
+
+    /// The name of an address, at its name in the reverse DNS.
+    pub fn ptr(self, name: &str, target: &str) -> Zone {
+        self.record(name, Ptr::new(owner(target)))
     }
 
     /// An alias.

@@ -16,16 +16,18 @@ pub(super) use self::operations::operations;
 use self::connection::{read as read_connection, update as update_connection};
 use self::fields::DomainFields;
 use super::App;
+use super::http::auth::Caller;
 use super::http::domain::KnownDomain;
 use super::http::error::{ApiError, Json};
 use super::http::form::Form;
 use crate::dkim;
 
 /// `GET /v4/domains`
-async fn list(State(app): State<App>, uri: Uri) -> Result<Json, ApiError> {
-    let Some(query) = list::parse(uri.query().unwrap_or_default())? else {
+async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Json, ApiError> {
+    let Some(mut query) = list::parse(uri.query().unwrap_or_default())? else {
         return Ok(Json(json!({ "total_count": 0, "items": [] })));
     };
+    query.only = caller.domain().cloned();
     let (total, domains) = app.store.list_domains(query).await?;
     let items: Vec<_> = domains.iter().map(json::domain).collect();
     Ok(Json(json!({ "total_count": total, "items": items })))
@@ -77,7 +79,11 @@ async fn verify(KnownDomain(domain): KnownDomain) -> Json {
 /// `DELETE /v3/domains/{domain}`
 async fn delete(State(app): State<App>, KnownDomain(domain): KnownDomain) -> Result<Json, ApiError> {
     match app.store.delete_domain(&domain.name).await? {
-        true => Ok(Json(json!({ "message": "Domain will be deleted in the background" }))),
+        true => {
+            // The domain's keys went with it.
+            app.door.keys.forget();
+            Ok(Json(json!({ "message": "Domain will be deleted in the background" })))
+        }
         false => Err(ApiError::new(StatusCode::NOT_FOUND, "Domain not found")),
     }
 }

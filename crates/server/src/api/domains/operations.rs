@@ -31,7 +31,8 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
             .form_of(settings())
             .ok("Changed", domain_answer()),
         Operation::delete("/v4/domains/{domain}", "deleteDomain", delete)
-            .summary("Delete a sending domain; its queued mail is still delivered")
+            .summary("Delete a sending domain and its keys; its queued mail is still delivered")
+            .access(Access::Account)
             .ok("Deleted", message()),
         Operation::put("/v4/domains/{domain}/verify", "verifyDomain", verify)
             .summary("Answers as if all were verified")

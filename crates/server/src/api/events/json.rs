@@ -1,10 +1,12 @@
 //! An event as Mailgun's clients read it, and what we say beyond: `tls-settings`, `delivery-status.tls-details`,
 //! `tls-downgrade`.
 
+use message::Mailbox;
 use serde_json::{Map, Value, json};
-use store::{AttachmentSummary, AttemptRecord, Event, EventKind, MessageSummary, Severity};
+use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
+use crate::copies::Placeholders;
 
 /// The event object.
 pub(super) fn event(event: &Event) -> Value {
@@ -28,10 +30,11 @@ pub(super) fn event(event: &Event) -> Value {
     put("recipient-domain", event.recipient.domain().as_str().into());
     put("envelope", envelope(event));
     put("flags", flags(message));
-    put("message", message_object(event.kind, message));
+    let (subject, variables) = subject_and_variables(event);
+    put("message", message_object(event, subject));
     put("tags", message.tags.as_slice().into());
     put("campaigns", json!([]));
-    put("user-variables", Value::Object(message.user_variables.clone()));
+    put("user-variables", Value::Object(variables));
     if event.kind == EventKind::Accepted {
         put("tls-settings", tls_settings(message));
         if let Some(ip) = message.originating_ip {
@@ -64,13 +67,14 @@ fn weight(event: &Event) -> usize {
     let message = &*event.message;
     let files = message.attachments.iter().map(|file| file.filename.len() + file.content_type.len() + 64);
     let recipients = match event.kind {
-        EventKind::Accepted => {
+        EventKind::Accepted if !message.is_individual => {
             message.recipients.iter().map(|to| to.local_part().len() + to.domain().as_str().len() + 4).sum()
         }
-        EventKind::Delivered | EventKind::Failed | EventKind::TlsDowngraded => 0,
+        _ => 0,
     };
+    let copy = event.copy.as_ref().map_or(0, |copy| copy.variables.len() * 64);
     let texts = message.header_to.len() + message.header_from.len() + message.subject.len();
-    OTHER_OCTETS + texts + recipients + files.sum::<usize>()
+    OTHER_OCTETS + texts + recipients + copy + files.sum::<usize>()
 }
 
 fn log_level(event: &Event) -> &'static str {
@@ -103,20 +107,37 @@ fn flags(message: &MessageSummary) -> Value {
     })
 }
 
-fn message_object(kind: EventKind, message: &MessageSummary) -> Value {
+/// The subject and the application's variables, with this recipient's own words in them where the message is individual.
+fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
+    const SUBJECT_OCTETS: usize = 16 * 1024;
+    let (subject, variables) = (&event.message.subject, &event.message.user_variables);
+    let filled = |copy: &IndividualCopy| {
+        let to: Mailbox = copy.to.parse().ok()?;
+        let placeholders = Placeholders::new(&to, &copy.variables);
+        let subject = placeholders.fill(subject, SUBJECT_OCTETS).ok()?.unwrap_or_else(|| subject.clone());
+        Some((subject, placeholders.fill_values(variables)))
+    };
+    event.copy.as_ref().and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
+}
+
+fn message_object(event: &Event, subject: String) -> Value {
+    let message = &*event.message;
     let attachment = |file: &AttachmentSummary| json!({ "filename": file.filename, "content-type": file.content_type, "size": file.size });
     let mut object = json!({
         "headers": {
-            "to": message.header_to,
+            "to": event.copy.as_ref().map_or(&message.header_to, |copy| &copy.to),
             "message-id": message.message_id,
             "from": message.header_from,
-            "subject": message.subject,
+            "subject": subject,
         },
         "attachments": message.attachments.iter().map(attachment).collect::<Vec<_>>(),
         "size": message.size,
     });
-    if kind == EventKind::Accepted {
-        object["recipients"] = message.recipients.iter().map(ToString::to_string).collect::<Vec<_>>().into();
+    if event.kind == EventKind::Accepted {
+        // Who has a copy of its own has it alone.
+        let own = std::slice::from_ref(&event.recipient);
+        let recipients = if message.is_individual { own } else { &message.recipients };
+        object["recipients"] = recipients.iter().map(ToString::to_string).collect::<Vec<_>>().into();
         if let Some(at) = message.deliver_at {
             // Whole seconds: some clients read an integer here.
             object["scheduled-for"] = at.as_micros().div_euclid(1_000_000).into();

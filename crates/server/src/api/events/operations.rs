@@ -1,5 +1,6 @@
 //! What can be called to read events.
 
+use super::page::Page;
 use super::{list as first_page, page};
 use crate::api::limits::{EVENTS_PER_PAGE, EVENTS_PER_PAGE_DEFAULT};
 use crate::api::operation::Operation;
@@ -37,11 +38,12 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
         .query("ascending", switch().about("Oldest first"))
         .query("limit", limit.about("At most so many"))
         .ok("A page of events", event_page());
+    let token = Page::parse("").map(|page| page.token()).unwrap_or_default();
     vec![
         filters.into_iter().fold(listing, |operation, (name, about)| operation.query(name, text().about(about))),
         Operation::get("/v3/{domain}/events/{token}", "readEventPage", page)
             .summary("The page that a link of another page names")
-            .path("token", text().about("As the link has it"))
+            .path("token", text().about("As the link has it").example(token))
             .ok("A page of events", event_page()),
     ]
 }

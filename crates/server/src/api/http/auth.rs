@@ -1,36 +1,118 @@
 //! Who may call: HTTP Basic, user `api`, password an API key. It is settled before anything of the body is read.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use store::KeyHash;
+use smtp::Domain;
+use store::{ApiKey, KeyHash, Timestamp};
 
+use super::attempts::Attempts;
+use super::domain::domain_not_found;
 use super::error::ApiError;
+use super::keys::KnownKeys;
 use crate::api::App;
+use crate::api::access::Demand;
 
-/// The key that a request was made with, put into its extensions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Caller {
-    /// The key's id in the store.
-    pub(crate) key_id: i64,
+/// What the door remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    pub(crate) keys: KnownKeys,
+    attempts: Attempts,
 }
 
-/// Lets a request with a known key through and answers every other one with 401.
+/// The key that a request was made with. Every handler behind the door can have it.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(Arc<ApiKey>);
+
+impl Caller {
+    /// The key's id in the store.
+    pub(crate) fn key_id(&self) -> i64 {
+        self.0.id
+    }
+
+    /// The one domain that the key opens; `None` is all of them.
+    pub(crate) fn domain(&self) -> Option<&Domain> {
+        self.0.scope.domain()
+    }
+
+    /// The domain that a listing is to be limited to, where the request asks for `asked`.
+    ///
+    /// A key of a domain that asks for another one is told that there is none, whether there is or not.
+    pub(crate) fn narrow(&self, asked: Option<Domain>) -> Result<Option<Domain>, ApiError> {
+        match (self.domain(), asked) {
+            (None, asked) => Ok(asked),
+            (Some(own), Some(asked)) if *own != asked => Err(domain_not_found(asked.as_str())),
+            (Some(own), _) => Ok(Some(own.clone())),
+        }
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Self::Rejection> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(ApiError::forbidden)
+    }
+}
+
+/// Lets a request with a good key through and answers every other one with 401, or 429 where too many were wrong.
 pub(crate) async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let refusal = refusal_for(request.uri().path());
     let Some(key) = key_of(request.headers()) else { return refusal.into_response() };
+    let hash = KeyHash::of(&key);
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+    let wait = address.and_then(|address| app.door.attempts.wait(address, Instant::now()));
+    // Many clients may share an address. Those that were let in before are not kept out by one that guesses.
+    if let Some(wait) = wait.filter(|_| !app.door.keys.was_good(&hash, Instant::now())) {
+        let words = "too many wrong API keys from this address, try again later";
+        return ApiError::new(StatusCode::TOO_MANY_REQUESTS, words).retry_after(wait).into_response();
+    }
     // The store compares hashes only, so the time that a comparison takes tells nothing about a key.
-    match app.store.find_key(&KeyHash::of(&key)).await {
-        Ok(Some(found)) => {
-            request.extensions_mut().insert(Caller { key_id: found.id });
+    match app.door.keys.find(&app.store, hash).await {
+        Ok(Some(found)) if !found.is_expired(Timestamp::now()) => {
+            request.extensions_mut().insert(Caller(found));
             next.run(request).await
         }
-        Ok(None) => refusal.into_response(),
+        Ok(_) => {
+            if let Some(address) = address {
+                app.door.attempts.count(address, Instant::now());
+            }
+            refusal.into_response()
+        }
         Err(error) => ApiError::from(error).into_response(),
     }
+}
+
+/// Lets a request through whose key may do this, here.
+///
+/// A key of a domain gets the same answer for every other domain, whether there is one or not.
+pub(crate) async fn authorize(
+    State(demand): State<Demand>,
+    names: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let caller = request.extensions().get::<Caller>().ok_or_else(ApiError::forbidden)?;
+    if !demand.is_met_by(caller.0.role, &caller.0.scope) {
+        let refusal = ApiError::new(StatusCode::FORBIDDEN, "Forbidden");
+        return Err(refusal.because("this API key may not do this"));
+    }
+    if let Some(own) = caller.domain() {
+        let names = names.map_err(|_| super::domain::not_found(request.uri().path(), ""))?;
+        let named = names.iter().find(|(name, _)| *name == "domain").map(|(_, value)| value);
+        if let Some(named) = named.filter(|named| named.parse::<Domain>().as_ref() != Ok(own)) {
+            return Err(super::domain::not_found(request.uri().path(), named));
+        }
+    }
+    Ok(next.run(request).await)
 }
 
 /// The password, if the user is `api` (RFC 7617 §2).

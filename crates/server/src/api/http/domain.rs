@@ -29,10 +29,13 @@ impl FromRequestParts<App> for KnownDomain {
     }
 }
 
-fn not_found(path: &str, name: &str) -> ApiError {
-    if is_about_domains(path) {
-        return ApiError::not_found("Domain not found");
-    }
+/// The answer to a path that names a domain which there is not.
+pub(super) fn not_found(path: &str, name: &str) -> ApiError {
+    if is_about_domains(path) { ApiError::not_found("Domain not found") } else { domain_not_found(name) }
+}
+
+/// The answer to another place that names one.
+pub(crate) fn domain_not_found(name: &str) -> ApiError {
     let name: String = name.chars().filter(|c| !c.is_control()).take(255).collect();
     ApiError::not_found(format!("Domain not found: {name}"))
 }

@@ -1,5 +1,7 @@
 //! Refusals as the API tells them: a status and `{"message": …}`.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -24,12 +26,14 @@ pub(crate) struct ApiError {
     detail: Option<String>,
     /// The body is the bare message instead of JSON.
     bare: bool,
+    /// When it may be tried again, in seconds.
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     /// An error of this status.
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> ApiError {
-        ApiError { status, message: message.into(), detail: None, bare: false }
+        ApiError { status, message: message.into(), detail: None, bare: false, retry_after: None }
     }
 
     /// The request says something that cannot be done.
@@ -49,7 +53,8 @@ impl ApiError {
 
     /// The server cannot do it now; nothing was kept.
     pub(crate) fn unavailable() -> ApiError {
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily unavailable, nothing was done, try again later")
+        let words = "temporarily unavailable, nothing was done, try again later";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, words).retry_after(Duration::from_secs(10))
     }
 
     /// A fault of our own; the log has it.
@@ -70,6 +75,11 @@ impl ApiError {
     /// Adds what exactly is wrong.
     pub(crate) fn because(self, detail: impl ToString) -> ApiError {
         ApiError { detail: Some(detail.to_string()), ..self }
+    }
+
+    /// Says when it may be tried again.
+    pub(crate) fn retry_after(self, wait: Duration) -> ApiError {
+        ApiError { retry_after: Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)), ..self }
     }
 
     /// The text of the error.
@@ -102,15 +112,12 @@ impl IntoResponse for ApiError {
         };
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        match self.status {
-            StatusCode::UNAUTHORIZED => {
-                let challenge = HeaderValue::from_static("Basic realm=\"API key\", charset=\"UTF-8\"");
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-            }
-            _ => {}
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Basic realm=\"API key\", charset=\"UTF-8\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

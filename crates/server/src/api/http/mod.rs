@@ -1,10 +1,12 @@
 //! What all endpoints share: keys, forms, errors, dates, the address of this server.
 
+mod attempts;
 pub(crate) mod auth;
 pub(crate) mod disposition;
 pub(crate) mod domain;
 pub(crate) mod error;
 pub(crate) mod form;
+mod keys;
 pub(crate) mod log;
 pub(crate) mod time;
 pub(crate) mod url;

@@ -43,6 +43,13 @@ pub(crate) fn to_date(micros: i64) -> String {
     rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap_or_default()
 }
 
+/// `2006-01-02T15:04:05`, in UTC, as some answers have it.
+pub(crate) fn to_iso(micros: i64) -> String {
+    let seconds = micros.div_euclid(1_000_000).clamp(0, LAST_SECOND);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.to_string().trim_end_matches('Z').to_owned()
+}
+
 /// Unix seconds with their fraction, as events carry them.
 pub(crate) fn to_epoch(micros: i64) -> f64 {
     // Exact to the microsecond until the year 2255.
@@ -84,6 +91,7 @@ mod tests {
     fn dates_are_written_in_one_form() {
         assert_eq!(to_date(1_318_528_920_999_999), "Thu, 13 Oct 2011 18:02:00 GMT");
         assert_eq!(to_date(1_136_214_245_000_000), "Mon, 02 Jan 2006 15:04:05 GMT");
+        assert_eq!(to_iso(1_136_214_245_999_999), "2006-01-02T15:04:05");
         assert_eq!(serde_json::json!(to_epoch(1_606_399_301_266_001)).to_string(), "1606399301.266001");
     }
 }

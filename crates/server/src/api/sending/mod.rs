@@ -1,5 +1,6 @@
 //! `POST /v3/{domain}/messages` and `…/messages.mime`: from a form to a message that is kept.
 
+mod individual;
 mod mime_headers;
 mod operations;
 mod options;
@@ -10,15 +11,15 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::{ConnectInfo, Request, State};
 use message::{Draft, Identity, Message};
 use policy::tls;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use smtp::{Address, Domain};
-use store::{AttachmentSummary, Method, NewMessage, SendingDomain, Timestamp};
+use store::{AttachmentSummary, Method, NewCopies, NewMessage, SendingDomain, Timestamp};
 
 pub(super) use operations::operations;
 pub(crate) use options::{excerpt, not_supported, once, yes_no};
 
 use self::options::Options;
-use self::request::{MimeRequest, SendRequest};
+use self::request::{MimeRequest, Recipients, SendRequest};
 use super::App;
 use super::http::auth::Caller;
 use super::http::domain::KnownDomain;
@@ -26,9 +27,8 @@ use super::http::error::{ApiError, Json};
 use super::http::form::Form;
 use super::http::time;
 use super::limits::MESSAGE_OCTETS;
+use crate::copies::{self, Plan, VARIABLES_HEADER, to_ascii_json};
 
-/// The header that carries `v:` variables to the recipient.
-const VARIABLES_HEADER: &str = "X-Mailgun-Variables";
 /// Forms above this size are worked on by a thread where they keep nobody waiting.
 const INLINE_OCTETS: usize = 128 * 1024;
 
@@ -65,15 +65,24 @@ struct Ready {
     message: Message,
     wire: Vec<u8>,
     recipients: Vec<Address>,
+    copies: Option<NewCopies>,
     options: Options,
 }
 
 impl Ready {
-    fn new(message: Message, recipients: Vec<Address>, options: Options) -> Result<Ready, ApiError> {
+    fn new(
+        message: Message,
+        recipients: Recipients,
+        mut options: Options,
+        plan: Option<Plan>,
+    ) -> Result<Ready, ApiError> {
         if message.content.len() as u64 > MESSAGE_OCTETS {
             return Err(ApiError::too_large("message size exceeds 25MiB limit"));
         }
-        Ok(Ready { wire: smtp::data::to_wire(&message.content), message, recipients, options })
+        let copies = plan.map(|plan| individual::copies(plan, &mut options, &recipients, &message.content));
+        let copies = copies.transpose()?;
+        let wire = smtp::data::to_wire(&message.content);
+        Ok(Ready { wire, message, recipients: recipients.addresses, copies, options })
     }
 }
 
@@ -91,7 +100,12 @@ async fn prepare(form: Form, domain: Domain, work: Work) -> Result<Ready, ApiErr
 
 fn compose(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
     let now = time::now();
-    let request = SendRequest::parse(form, now)?;
+    let mut request = SendRequest::parse(form, now)?;
+    let plan = individual::plan(&mut request.options)?;
+    if plan.is_some() {
+        // Each copy shows its own recipient in the place of this one.
+        request.to.truncate(1);
+    }
     let draft = Draft {
         from: request.from,
         to: request.to,
@@ -102,44 +116,37 @@ fn compose(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
         amp_html: request.amp_html,
         attachments: request.attachments,
         inline: request.inline,
-        headers: all_headers(&request.options),
+        headers: all_headers(&request.options, plan.as_ref()),
     };
     let message = message::compose(&draft, &identity(now, domain));
     let message = message.map_err(|error| ApiError::bad_request(error.to_string()))?;
-    Ready::new(message, request.recipients, request.options)
+    Ready::new(message, request.recipients, request.options, plan)
 }
 
 fn accept_whole(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
     let now = time::now();
-    let request = MimeRequest::parse(form, now)?;
-    let message = message::accept(&request.message, &all_headers(&request.options), &identity(now, domain));
-    let message = message.map_err(|error| ApiError::bad_request(error.to_string()))?;
-    Ready::new(message, request.recipients, request.options)
+    let mut request = MimeRequest::parse(form, now)?;
+    let plan = individual::plan(&mut request.options)?;
+    let headers = all_headers(&request.options, plan.as_ref());
+    let refuse = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
+    let mut message =
+        message::accept(&request.message, &headers, &identity(now, domain)).map_err(|error| refuse(&error))?;
+    if plan.is_some() {
+        message.content = copies::without_variables(&message.content).map_err(|error| refuse(&error))?;
+    }
+    Ready::new(message, request.recipients, request.options, plan)
 }
 
 fn identity(now: i64, domain: &Domain) -> Identity {
     Identity::new(now.div_euclid(1_000_000), rand::random(), domain)
 }
 
-/// The headers that were asked for, and the one that carries the variables.
-fn all_headers(options: &Options) -> Vec<(String, String)> {
-    let variables = (!options.variables.is_empty()).then(|| to_ascii_json(&options.variables));
+/// The headers that were asked for, and the one that carries the variables unless it differs from copy to copy.
+fn all_headers(options: &Options, plan: Option<&Plan>) -> Vec<(String, String)> {
+    let varies = plan.is_some_and(|plan| !plan.user_variables.is_empty());
+    let variables = (!options.variables.is_empty() && !varies).then(|| to_ascii_json(&options.variables));
     let variables = variables.map(|json| (VARIABLES_HEADER.to_owned(), json));
     options.headers.iter().cloned().chain(variables).collect()
-}
-
-/// JSON without a character beyond ASCII, with spaces where a header may be folded.
-fn to_ascii_json(map: &Map<String, Value>) -> String {
-    let pairs: Vec<String> =
-        map.iter().map(|(name, value)| format!("{}: {value}", Value::from(name.as_str()))).collect();
-    let mut json = String::new();
-    for c in format!("{{{}}}", pairs.join(", ")).chars() {
-        match c {
-            ' '..='~' => json.push(c),
-            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| json.push_str(&format!("\\u{unit:04x}"))),
-        }
-    }
-    json
 }
 
 /// Where a request came from.
@@ -152,7 +159,7 @@ impl Origin {
     fn of(request: &Request) -> Origin {
         let extensions = request.extensions();
         Origin {
-            key_id: extensions.get::<Caller>().map(|caller| caller.key_id),
+            key_id: extensions.get::<Caller>().map(Caller::key_id),
             ip: extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip()),
         }
     }
@@ -160,7 +167,7 @@ impl Origin {
 
 /// Hands the message to the store. Only when that has it on disk is anything promised.
 async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<Json, ApiError> {
-    let Ready { message, wire, recipients, options } = ready;
+    let Ready { message, wire, recipients, copies, options } = ready;
     let message_id = message.message_id.clone();
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
@@ -174,7 +181,8 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         tls: tls::resolve(options.tls, domain.tls),
         domain: domain.name,
         message_id: message.message_id,
-        header_to: message.to,
+        // Nobody is told who else got a copy.
+        header_to: if copies.is_some() { String::new() } else { message.to },
         subject: message.subject,
         wire: wire.into(),
         attachments: message.attachments.into_iter().map(summary).collect(),
@@ -184,7 +192,9 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         method: Method::Http,
         test_mode: options.test_mode.unwrap_or(false),
         deliver_at: options.deliver_at.map(Timestamp::from_micros),
+        expires_at: options.expires_at.map(Timestamp::from_micros),
         recipients,
+        copies,
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     };
@@ -210,14 +220,6 @@ fn return_path(message: &Message, domain: &Domain) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn variables_travel_as_ascii_json() {
-        let map = json!({ "a": "1", "grüße": "Ω😀\"\n\u{7f}" });
-        let json = to_ascii_json(map.as_object().unwrap());
-        assert_eq!(json, r#"{"a": "1", "gr\u00fc\u00dfe": "\u03a9\ud83d\ude00\"\n\u007f"}"#);
-        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), map);
-    }
 
     #[test]
     fn failures_are_reported_to_the_sending_domain() {

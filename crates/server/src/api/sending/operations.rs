@@ -44,6 +44,11 @@ fn options() -> impl Iterator<Item = (&'static str, Schema)> {
         ("o:tag", list(text()).with("maxItems", 10)),
         ("o:testmode", switch()),
         ("o:deliverytime", when),
+        ("o:deliver-within", text().about("How long attempts are made: 1h30m, from 5m to 24h")),
+        (
+            "recipient-variables",
+            text().about("A JSON object of objects by address: each of `to` gets a copy of its own"),
+        ),
         ("o:require-tls", switch()),
         ("o:skip-verification", switch()),
     ]

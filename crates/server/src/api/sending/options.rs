@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use crate::api::http::error::ApiError;
 use crate::api::http::form::Field;
 use crate::api::http::time;
-use crate::api::limits::{DELIVERY_AHEAD_SECONDS, OPTIONS_OCTETS, TAG_OCTETS, TAGS};
+use crate::api::limits::{DELIVER_WITHIN_MINUTES, DELIVERY_AHEAD_SECONDS, OPTIONS_OCTETS, TAG_OCTETS, TAGS};
+use crate::copies::{RECIPIENT_VARIABLES_HEADER, RecipientVariables};
 
 /// The options of one message.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +22,10 @@ pub(crate) struct Options {
     pub(crate) test_mode: Option<bool>,
     /// From `o:deliverytime`, in microseconds; a time that has passed is `None`.
     pub(crate) deliver_at: Option<i64>,
+    /// From `o:deliver-within`, in microseconds: when the window ends that begins with the delivery time.
+    pub(crate) expires_at: Option<i64>,
+    /// From `X-Mailgun-Recipient-Variables`, and from `recipient-variables` itself.
+    pub(crate) recipient_variables: Option<RecipientVariables>,
     /// From `o:require-tls`, `o:skip-verification`, and the two of RFC 8689.
     pub(crate) tls: TlsSettings,
     /// From `o:dkim`: whether the message is signed.
@@ -28,6 +33,7 @@ pub(crate) struct Options {
     requiretls: Option<bool>,
     tls_not_required: bool,
     delivery_time: Option<String>,
+    deliver_within: Option<i64>,
     octets: usize,
 }
 
@@ -35,10 +41,9 @@ pub(crate) struct Options {
 pub(super) const TLS_REQUIRED: &str = "TLS-Required";
 
 /// Options of Mailgun that are not there yet. Ignoring one would send something else than what was asked for.
-const NOT_YET: [&str; 9] = [
+const NOT_YET: [&str; 8] = [
     "secondary-dkim",
     "secondary-dkim-public",
-    "deliver-within",
     "deliverytime-optimize-period",
     "time-zone-localize",
     "sending-ip",
@@ -89,6 +94,9 @@ impl Options {
             return Ok(false);
         }
         let value = field.as_text()?;
+        if prefix == "h" && name.trim().eq_ignore_ascii_case(RECIPIENT_VARIABLES_HEADER) {
+            return self.individual(value, &field.name).map(|()| true);
+        }
         self.count(field.name.len() + value.len())?;
         match prefix.as_str() {
             "o" => self.set(name, value, &field.name)?,
@@ -106,8 +114,18 @@ impl Options {
             self.tls_not_required |= value.trim().eq_ignore_ascii_case("no");
             return Ok(());
         }
+        if name.eq_ignore_ascii_case(RECIPIENT_VARIABLES_HEADER) {
+            return self.individual(value, name);
+        }
         self.count(name.len() + value.len())?;
         self.take_header(name, value).map(|_| ())
+    }
+
+    /// Takes what is said about each recipient, each of whom gets a copy of its own from now on.
+    pub(crate) fn individual(&mut self, json: &str, given: &str) -> Result<(), ApiError> {
+        let variables = RecipientVariables::parse(json);
+        let no_json = || ApiError::bad_request(format!("'{}' parameter is not a valid JSON", excerpt(given)));
+        once(&mut self.recipient_variables, variables.map_err(|error| no_json().because(error))?, given)
     }
 
     /// Options are few, wherever they stand: each event repeats some of them.
@@ -153,6 +171,12 @@ impl Options {
             (_, true) => Some(TlsTag::NotRequired),
             (_, false) => None,
         };
+        self.settle_delivery_time(now)?;
+        self.expires_at = self.deliver_within.map(|window| self.deliver_at.unwrap_or(now) + window);
+        Ok(())
+    }
+
+    fn settle_delivery_time(&mut self, now: i64) -> Result<(), ApiError> {
         let Some(text) = &self.delivery_time else { return Ok(()) };
         let not_a_date = || ApiError::bad_request(format!("{text} is not an RFC-2822 compliant date"));
         let at = time::parse(text).ok_or_else(not_a_date)?;
@@ -180,6 +204,7 @@ impl Options {
             "testmode" => once(&mut self.test_mode, yes_no(value, given)?, given),
             "dkim" => once(&mut self.dkim, yes_no(value, given)?, given),
             "deliverytime" => once(&mut self.delivery_time, excerpt(value.trim()), given),
+            "deliver-within" => once(&mut self.deliver_within, window(value, given)?, given),
             "tag" => self.tag(value, given),
             name if ONLY_NO.contains(&name) => match yes_no(value, given) {
                 Ok(false) => Ok(()),
@@ -260,6 +285,24 @@ pub(crate) fn yes_no(value: &str, field: &str) -> Result<bool, ApiError> {
         "no" | "false" => Ok(false),
         _ => Err(ApiError::bad_request(format!("'{field}' must be one of: yes, no, true, false"))),
     }
+}
+
+/// The length of a delivery window in microseconds: `2h`, `30m`, `1h30m`.
+fn window(value: &str, field: &str) -> Result<i64, ApiError> {
+    let refuse = || ApiError::bad_request(format!("'{field}' must be a time like 1h30m, from 5m to 24h"));
+    let number = |text: &str| match text.len() {
+        1..=4 if text.bytes().all(|b| b.is_ascii_digit()) => text.parse::<i64>().map_err(|_| refuse()),
+        _ => Err(refuse()),
+    };
+    let text = value.trim().to_ascii_lowercase();
+    let (hours, rest) =
+        text.split_once('h').map_or((0, text.as_str()), |(hours, rest)| (number(hours).unwrap_or(-1), rest));
+    let minutes = if rest.is_empty() { 0 } else { number(rest.strip_suffix('m').ok_or_else(refuse)?)? };
+    let total = hours * 60 + minutes;
+    if text.is_empty() || hours < 0 || !DELIVER_WITHIN_MINUTES.contains(&total) {
+        return Err(refuse());
+    }
+    Ok(total * 60 * 1_000_000)
 }
 
 /// Sets what may be said only once, or several times alike.

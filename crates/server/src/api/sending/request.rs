@@ -23,17 +23,24 @@ pub(crate) struct SendRequest {
     pub(crate) amp_html: Option<String>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) inline: Vec<Attachment>,
-    /// To, cc and bcc, each address once.
-    pub(crate) recipients: Vec<Address>,
+    pub(crate) recipients: Recipients,
     pub(crate) options: Options,
+}
+
+/// To whom a message goes.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Recipients {
+    /// To, cc and bcc: each address once, or, where each of `to` gets a copy of its own, once with each of them.
+    pub(crate) addresses: Vec<Address>,
+    /// For each of the addresses whose copy it gets; `None` when all get the message as it is.
+    pub(crate) copies_of: Option<Vec<Mailbox>>,
 }
 
 /// `POST /v3/{domain}/messages.mime`: a message that the application composed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct MimeRequest {
     pub(crate) message: Bytes,
-    /// Each address once.
-    pub(crate) recipients: Vec<Address>,
+    pub(crate) recipients: Recipients,
     pub(crate) options: Options,
 }
 
@@ -55,7 +62,8 @@ impl SendRequest {
             let text = "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified";
             return Err(ApiError::bad_request(text));
         }
-        let recipients = recipients([&draft.to, &draft.cc, &draft.bcc].into_iter().flatten())?;
+        let also: Vec<Mailbox> = draft.cc.iter().chain(&draft.bcc).cloned().collect();
+        let recipients = Recipients::new(&draft.to, &also, &options)?;
         Ok(SendRequest {
             from,
             to: draft.to,
@@ -102,6 +110,7 @@ impl Fields {
             "text" => once_unless_empty(&mut self.text, field),
             "html" => once_unless_empty(&mut self.html, field),
             "amp-html" => once_unless_empty(&mut self.amp_html, field),
+            "recipient-variables" => self.options.individual(field.as_text()?, "recipient-variables"),
             "attachment" => attach(&mut self.attachments, field),
             "inline" => attach(&mut self.inline, field),
             name => unknown(name, field),
@@ -119,6 +128,7 @@ impl MimeRequest {
             }
             match plain_name(&field.name).as_str() {
                 "to" => mailboxes(&mut to, "to", field)?,
+                "recipient-variables" => options.individual(field.as_text()?, "recipient-variables")?,
                 // A file in most clients, a plain field in some.
                 "message" => once(&mut message, field.content.clone(), "message")?,
                 name @ ("cc" | "bcc" | "attachment" | "inline") => {
@@ -135,7 +145,7 @@ impl MimeRequest {
         let message = message.ok_or_else(|| ApiError::bad_request("message parameter is missing"))?;
         super::mime_headers::for_each_option(&message, |name, value| options.take_own_header(name, value))?;
         options.settle(now)?;
-        Ok(MimeRequest { message, recipients: recipients(&to)?, options })
+        Ok(MimeRequest { message, recipients: Recipients::new(&to, &[], &options)?, options })
     }
 }
 
@@ -144,7 +154,7 @@ impl MimeRequest {
 fn unknown(name: &str, field: &Field) -> Result<(), ApiError> {
     match name {
         "template" if field.content.is_empty() => return Ok(()),
-        "template" | "recipient-variables" => return Err(not_supported(name)),
+        "template" => return Err(not_supported(name)),
         _ => {}
     }
     if asks_for_tls(name) || name.contains("tls") {
@@ -201,12 +211,31 @@ fn attach(list: &mut Vec<Attachment>, field: &Field) -> Result<(), ApiError> {
     Ok(())
 }
 
+impl Recipients {
+    fn new(to: &[Mailbox], also: &[Mailbox], options: &Options) -> Result<Recipients, ApiError> {
+        if options.recipient_variables.is_none() {
+            let addresses: Vec<_> = once_each(to.iter().chain(also)).map(|mailbox| mailbox.address().clone()).collect();
+            let recipients = Recipients { addresses, copies_of: None };
+            return if recipients.addresses.len() > RECIPIENTS { Err(too_many_recipients()) } else { Ok(recipients) };
+        }
+        let (mut addresses, mut copies_of) = (Vec::new(), Vec::new());
+        for shown in once_each(to) {
+            for mailbox in once_each(std::iter::once(shown).chain(also)) {
+                if addresses.len() == RECIPIENTS {
+                    return Err(too_many_recipients());
+                }
+                addresses.push(mailbox.address().clone());
+                copies_of.push(shown.clone());
+            }
+        }
+        Ok(Recipients { addresses, copies_of: Some(copies_of) })
+    }
+}
+
 /// Each address once, in the order of its first mention. Domains know no case; local-parts are their host's business.
-fn recipients<'a>(mailboxes: impl IntoIterator<Item = &'a Mailbox>) -> Result<Vec<Address>, ApiError> {
+fn once_each<'a>(mailboxes: impl IntoIterator<Item = &'a Mailbox>) -> impl Iterator<Item = &'a Mailbox> {
     let mut seen = HashSet::new();
-    let addresses = mailboxes.into_iter().map(Mailbox::address).filter(|address| seen.insert(*address)).cloned();
-    let addresses: Vec<Address> = addresses.collect();
-    if addresses.len() > RECIPIENTS { Err(too_many_recipients()) } else { Ok(addresses) }
+    mailboxes.into_iter().filter(move |mailbox| seen.insert(mailbox.address()))
 }
 
 fn too_many_recipients() -> ApiError {

@@ -62,7 +62,7 @@ fn all_parts_of_a_message_are_read() {
     assert_eq!(Mailbox::join_list(&request.to), "b@example.net, C <c@example.net>, d@example.net");
     assert_eq!(Mailbox::join_list(&request.cc), "e@example.net");
     let recipients = ["b@example.net", "c@example.net", "d@example.net", "e@example.net", "f@example.net"];
-    assert_eq!(texts(&request.recipients), recipients);
+    assert_eq!(texts(&request.recipients.addresses), recipients);
     assert_eq!(request.subject, "Grüße");
     assert_eq!(request.text.as_deref(), Some("hello"));
     assert_eq!(request.html.as_deref(), Some("<p>hello"));
@@ -85,7 +85,7 @@ fn recipients_are_named_once() {
         ("text", "x"),
     ]);
     // Only its own host knows whether B is b (RFC 5321 §2.4).
-    assert_eq!(texts(&request.unwrap().recipients), ["b@example.net", "B@example.net"]);
+    assert_eq!(texts(&request.unwrap().recipients.addresses), ["b@example.net", "B@example.net"]);
 }
 
 #[test]
@@ -127,7 +127,10 @@ fn bad_fields_are_refused_by_name() {
         ("inline", "text", "'inline' parameter is not a file"),
         ("template", "welcome", "'template' is not supported yet"),
         ("template", "", ""),
-        ("recipient-variables", "{}", "'recipient-variables' is not supported yet"),
+        ("recipient-variables", "", "'recipient-variables' parameter is not a valid JSON"),
+        ("recipient-variables", "[]", "'recipient-variables' parameter is not a valid JSON"),
+        ("recipient-variables", "{\"a@b.example\": 1}", "'recipient-variables' parameter is not a valid JSON"),
+        ("h:X-Mailgun-Recipient-Variables", "x", "'h:X-Mailgun-Recipient-Variables' parameter is not a valid JSON"),
         ("t:version", "2", "'t:version' is not supported yet"),
         ("t:variables", "{}", "'t:variables' is not supported yet"),
         ("t:unheard-of", "1", "'t:unheard-of' is not supported yet"),
@@ -194,7 +197,6 @@ fn options_of_later_versions_are_taken_only_when_they_change_nothing() {
     for name in [
         "o:secondary-dkim",
         "o:secondary-dkim-public",
-        "o:deliver-within",
         "o:deliverytime-optimize-period",
         "o:time-zone-localize",
         "o:sending-ip",
@@ -287,7 +289,7 @@ fn a_thousand_recipients_and_no_more() {
         let fields = fields.chain([("cc", cc.join(","))]).map(|(name, value)| Field::text(name, value));
         send_fields(fields.collect())
     };
-    assert_eq!(send(&list(1000), &list(1000)).unwrap().recipients.len(), 1000);
+    assert_eq!(send(&list(1000), &list(1000)).unwrap().recipients.addresses.len(), 1000);
     let too_many = "Too many recipients, max is 1000";
     assert_eq!(send(&list(1001), &[]).unwrap_err().message(), too_many);
     assert_eq!(send(&list(1), &list(1001)).unwrap_err().message(), too_many);
@@ -305,7 +307,7 @@ fn fields_may_be_numbered() {
         ("o:tag[1]", "two"),
     ]);
     let request = request.unwrap();
-    assert_eq!(texts(&request.recipients), ["b@example.net", "c@example.net"]);
+    assert_eq!(texts(&request.recipients.addresses), ["b@example.net", "c@example.net"]);
     assert_eq!(request.options.tags, ["one", "two"]);
 }
 
@@ -317,7 +319,7 @@ fn whole_messages_come_as_files_or_as_fields() {
     let as_file = MimeRequest::parse(&Form::of(vec![to, file("message", "MimeMessage", message)]), NOW).unwrap();
     assert_eq!(as_field, as_file);
     assert_eq!(as_file.message, message);
-    assert_eq!(texts(&as_file.recipients), ["b@example.net", "B@example.net"]);
+    assert_eq!(texts(&as_file.recipients.addresses), ["b@example.net", "B@example.net"]);
     assert_eq!(as_file.options.tls.require_tls, Some(true));
 }
 
@@ -374,4 +376,74 @@ fn what_rfc_8689_knows_is_asked_for_by_option_or_header() {
     for field in ["o:tls-required", "h:TLS-Required"] {
         assert!(send(&[&GOOD[..], &[(field, "yes")]].concat()).is_err(), "{field}");
     }
+}
+
+#[test]
+fn a_window_is_hours_and_minutes() {
+    let within = |window| with("o:deliver-within", window).map(|request| request.options.expires_at.unwrap() - NOW);
+    for (window, minutes) in
+        [("5m", 5), ("30m", 30), ("2h", 120), ("1h30m", 90), ("0h5m", 5), ("24H0M", 1440), (" 1h ", 60)]
+    {
+        assert_eq!(within(window).unwrap(), minutes * 60_000_000, "{window}");
+    }
+    for window in ["", "4m", "0h4m", "24h1m", "1h30", "h", "m", "-1h", "1.5h", "90", "99999h", "1m1h", "+5m"] {
+        let message = "'o:deliver-within' must be a time like 1h30m, from 5m to 24h";
+        assert_eq!(within(window).unwrap_err().message(), message, "{window}");
+    }
+    let later = send(&[&GOOD[..], &[("o:deliver-within", "5m"), ("o:deliverytime", "1640998800")]].concat()).unwrap();
+    assert_eq!(later.options.expires_at, Some(NOW + 3_600_000_000 + 300_000_000), "it begins with the delivery time");
+}
+
+#[test]
+fn with_variables_each_recipient_has_a_copy_and_the_others_get_it_too() {
+    let to = "A <a@example.net>, b@example.net, a@Example.net";
+    let request = send(&[
+        ("from", "s@example.com"),
+        ("to", to),
+        ("cc", "c@example.net, b@example.net"),
+        ("bcc", "d@example.net"),
+        ("text", "x"),
+        ("recipient-variables", "{}"),
+    ]);
+    let recipients = request.unwrap().recipients;
+    let copies_of = recipients.copies_of.unwrap();
+    let told: Vec<String> =
+        recipients.addresses.iter().zip(&copies_of).map(|(to, of)| format!("{to} of {of}")).collect();
+    let expected = [
+        "a@example.net of A <a@example.net>",
+        "c@example.net of A <a@example.net>",
+        "b@example.net of A <a@example.net>",
+        "d@example.net of A <a@example.net>",
+        "b@example.net of b@example.net",
+        "c@example.net of b@example.net",
+        "d@example.net of b@example.net",
+    ];
+    assert_eq!(told, expected);
+
+    let list = |count: usize| (0..count).map(|n| format!("u{n}@example.net")).collect::<Vec<_>>().join(",");
+    let send = |to: usize, cc: &str| {
+        let fields =
+            [("from", "a@example.com"), ("text", "x"), ("to", &list(to)), ("cc", cc), ("recipient-variables", "{}")];
+        send(&fields).map(|request| request.recipients.addresses.len())
+    };
+    assert_eq!(send(1000, "").unwrap(), 1000);
+    assert_eq!(send(500, "c@example.net").unwrap(), 1000);
+    assert_eq!(send(501, "c@example.net").unwrap_err().message(), "Too many recipients, max is 1000");
+}
+
+#[test]
+fn variables_are_no_options_and_come_by_header_too() {
+    let long = format!("{{\"b@example.net\": {{\"x\": \"{}\"}}}}", "y".repeat(100_000));
+    for name in ["recipient-variables", "h:X-Mailgun-Recipient-Variables", "h:x-mailgun-recipient-variables"] {
+        let request = with(name, &long).unwrap();
+        assert!(request.options.recipient_variables.is_some() && request.options.headers.is_empty(), "{name}");
+    }
+    let message = "From: a@example.com\r\nX-Mailgun-Recipient-Variables: {\"b@example.net\":\r\n {}}\r\n\r\nx\r\n";
+    let request = mime(&[("to", "b@example.net"), ("message", message)]).unwrap();
+    assert!(request.recipients.copies_of.is_some());
+    let request =
+        mime(&[("to", "b@example.net"), ("message", message), ("recipient-variables", "{\"b@example.net\": {}}")]);
+    assert!(request.is_ok());
+    let twice = [("to", "b@example.net"), ("message", message), ("recipient-variables", "{}")];
+    assert!(mime(&twice).unwrap_err().message().contains("more than once"));
 }

@@ -14,17 +14,18 @@ use store::posture::{Count, Period, PostureQuery, WhatIfQuery};
 pub(super) use self::operations::{observed, operations};
 use self::query::{Destinations, Place, WhatIf};
 use super::App;
+use super::http::auth::Caller;
 use super::http::error::{ApiError, Json};
 use super::http::time::{now, to_epoch};
 use super::http::url;
 
 /// `GET /v1/tls/destinations`
-async fn destinations(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
+async fn destinations(State(app): State<App>, caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
     let asked = Destinations::parse(uri.query().unwrap_or_default(), now())?;
     let page = app
         .store
         .posture(PostureQuery {
-            domain: asked.domain,
+            domain: caller.narrow(asked.domain)?,
             destination: asked.destination,
             period: asked.period,
             resolution: asked.resolution,
@@ -41,14 +42,14 @@ async fn destinations(State(app): State<App>, uri: Uri, headers: HeaderMap) -> R
 }
 
 /// `GET /v1/tls/what-if`
-async fn what_if(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
+async fn what_if(State(app): State<App>, caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Json, ApiError> {
     let asked = WhatIf::parse(uri.query().unwrap_or_default(), now())?;
     // The very function that decides about deliveries is asked about those of the past.
     let kept_back_by: Vec<_> = Observed::ALL.into_iter().filter(|saw| !would_deliver(asked.policy, *saw)).collect();
     let found = app
         .store
         .what_if(WhatIfQuery {
-            domain: asked.domain,
+            domain: caller.narrow(asked.domain)?,
             period: asked.period,
             kept_back_by,
             limit: asked.place.limit,

@@ -1,6 +1,7 @@
 //! The engine on real files.
 
 mod accept;
+mod copies;
 mod disaster;
 mod dkim;
 mod door;
@@ -87,7 +88,9 @@ fn message(recipients: &[&str]) -> NewMessage {
         method: Method::Http,
         test_mode: false,
         deliver_at: None,
+        expires_at: None,
         recipients: recipients.iter().map(|text| address(text)).collect(),
+        copies: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
     }

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, event, purge, queue, site};
+use super::super::{claim, copy, event, purge, queue, site};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -45,6 +45,7 @@ async fn the_queue_is_never_searched_whole() {
         (claim::DUE_OF_SITE, "destination_site (site=? AND due_at<?)"),
         (claim::DESTINATIONS_OF_SITE, "destination_site (site=?"),
         (claim::OVERDUE, "recipient_due (destination=? AND due_at<?)"),
+        (claim::EXPIRED, "message_expires (expires_at<?)"),
         (site::FIRST_DUE_OF_DESTINATION, "recipient_due (destination=?"),
         (site::FIRST_DUE_OF_SITE, "destination_site (site=?"),
         (site::FIND_DESTINATIONS, "SCAN recipient USING COVERING INDEX recipient_due"),
@@ -52,6 +53,7 @@ async fn the_queue_is_never_searched_whole() {
         (site::FORGET_IDLE[0], "destination_idle"),
         (site::FORGET_IDLE[1], "site_idle"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
+        (copy::OF_ADDRESS, "copy_address (message=? AND address=?)"),
         (purge::OLD_WIRES, "message_wire_age (accepted_at<?)"),
         (purge::OLD_EVENTS, "PRIMARY KEY (rowid<?)"),
         (purge::OLD_MESSAGES, "message_age (accepted_at<?)"),

@@ -1,7 +1,7 @@
 //! Sending domains and API keys.
 
 use super::*;
-use crate::{DomainQuery, DomainSort, KeyHash, NewDomain, NewKey, SendingDomain, StoreError};
+use crate::{DomainQuery, DomainSort, KeyHash, KeyRole, KeyScope, NewDomain, NewKey, SendingDomain, StoreError};
 
 async fn create(store: &Store, name: &str, seconds: i64) -> SendingDomain {
     let now = Timestamp::from_secs(seconds);
@@ -58,7 +58,7 @@ async fn domains_are_listed_in_pages() {
         create(&store, name, seconds as i64).await;
     }
     let list = async |search: Option<&str>, limit, skip, sort| {
-        let query = DomainQuery { search: search.map(str::to_owned), limit, skip, sort };
+        let query = DomainQuery { only: None, search: search.map(str::to_owned), limit, skip, sort };
         let (total, domains) = store.list_domains(query).await.unwrap();
         (total, domains.iter().map(|domain| domain.name.to_string()).collect::<Vec<_>>().join(" "))
     };
@@ -81,6 +81,9 @@ async fn a_key_is_kept_as_its_hash() {
         hash: KeyHash::of(key),
         description: "ci".to_owned(),
         hint: key[key.len() - 4..].to_owned(),
+        scope: KeyScope::Account,
+        role: KeyRole::Admin,
+        expires_at: None,
         now: Timestamp::from_secs(9),
     };
     let made = store.create_key(new("key-of-many-letters")).await.unwrap();
@@ -99,4 +102,35 @@ async fn a_key_is_kept_as_its_hash() {
     let file = std::fs::read(directory.0.join("waxwing.db")).unwrap();
     let needle = b"another-one";
     assert!(!file.windows(needle.len()).any(|part| part == needle), "the key itself is in the file");
+}
+
+#[tokio::test]
+async fn a_key_of_a_domain_goes_with_the_domain() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    let (name, end) = ("example.com".parse::<Domain>().unwrap(), Timestamp::from_secs(20));
+    let new = |key: &str, scope: KeyScope| NewKey {
+        hash: KeyHash::of(key),
+        description: String::new(),
+        hint: String::new(),
+        scope,
+        role: KeyRole::Sending,
+        expires_at: Some(end),
+        now: Timestamp::from_secs(9),
+    };
+    let of_domain = KeyScope::Domain(name.clone());
+    let refused = store.create_key(new("a", of_domain.clone())).await;
+    assert_eq!(refused, Err(StoreError::Invalid("there is no domain example.com".to_owned())));
+
+    let (tls, now) = (TlsSettings::default(), Timestamp::from_secs(1));
+    let domain = NewDomain { name: name.clone(), tls, dkim: None, now };
+    store.create_domain(domain).await.unwrap();
+    let made = store.create_key(new("a", of_domain.clone())).await.unwrap();
+    assert_eq!((&made.scope, made.role, made.expires_at), (&of_domain, KeyRole::Sending, Some(end)));
+    assert!(!made.is_expired(Timestamp::from_micros(19_999_999)) && made.is_expired(end));
+    assert_eq!(store.find_key(&KeyHash::of("a")).await.unwrap(), Some(made));
+    assert!(!store.has_keys().await.unwrap(), "it is no key of the account");
+    let kept = store.create_key(new("b", KeyScope::Account)).await.unwrap();
+    assert!(store.delete_domain(&name).await.unwrap());
+    assert_eq!(store.list_keys().await.unwrap(), [kept]);
 }

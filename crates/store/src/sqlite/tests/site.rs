@@ -185,8 +185,17 @@ async fn who_waits_too_long_behind_what_is_held_back_is_found() {
     assert_eq!(overdue(provider(), &[12, 0]).await, ["old@dead.example", "old@live.example"]);
     assert!(overdue(Held::Site(Site::named("other.example")), &[50]).await.is_empty());
 
+    // A message may have a time of its own.
+    for (to, end) in [("brief@live.example", 90), ("long@live.example", 110), ("brief@else.example", 90)] {
+        let (deliver_at, expires_at) = (Some(at(60)), Some(at(end)));
+        store.accept(NewMessage { deliver_at, expires_at, ..message(&[to]) }).await.unwrap();
+    }
+    assert_eq!(overdue(provider(), &[0]).await, ["brief@live.example"]);
+    assert_eq!(overdue(Held::Destination(domain("live.example")), &[0]).await, ["brief@live.example"]);
+    assert!(overdue(dead(), &[0]).await.is_empty());
+
     // Who is being tried is not among them.
     let jobs = claim_at(&store, at(100), 100, &[]).await;
-    assert_eq!(jobs.len(), 4);
+    assert_eq!(jobs.len(), 7);
     assert!(overdue(provider(), &[50]).await.is_empty());
 }

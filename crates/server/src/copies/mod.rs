@@ -1,0 +1,143 @@
+//! Individual copies: a message that goes to each of its recipients as if to nobody else, with that recipient's own words
+//! in it (`docs/decisions/0010-individual-copies.md`).
+//!
+//! Content is kept once. What the copies have in common is a [`Plan`], what a recipient's own copy is made with are its
+//! variables; both are kept beside the content, and [`render`] makes the copy when it is delivered.
+
+mod placeholders;
+mod variables;
+
+use message::{Changes, Mailbox, RewriteError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use store::IndividualCopy;
+
+pub(crate) use self::placeholders::{Placeholders, has_placeholder};
+pub(crate) use self::variables::RecipientVariables;
+
+/// Longest copy, in octets: what a message may have anyway.
+const COPY_OCTETS: usize = 25 * 1024 * 1024;
+/// The header that hands in what each recipient's copy is made with. Nobody may receive it: it names everybody.
+pub(crate) const RECIPIENT_VARIABLES_HEADER: &str = "X-Mailgun-Recipient-Variables";
+/// The header that carries an application's variables to the recipient.
+pub(crate) const VARIABLES_HEADER: &str = "X-Mailgun-Variables";
+
+/// What all copies of a message have in common, beside its content.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Plan {
+    /// Headers with placeholders. They are not in the content, since some are not valid until the placeholders are filled.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The application's variables, if any has a placeholder.
+    pub(crate) user_variables: Map<String, Value>,
+    /// The application wrote a To of its own, which stays.
+    pub(crate) own_to: bool,
+}
+
+impl Plan {
+    /// The plan in the form in which it is kept.
+    pub(crate) fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+/// Why a copy cannot be made. It will not do better next time.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum CopyError {
+    /// What is kept cannot be understood.
+    #[error("what the copy is made with is damaged")]
+    Damaged,
+    /// It would be no message.
+    #[error("the recipient's copy cannot be made: {0}")]
+    Rewrite(#[from] RewriteError),
+}
+
+/// Makes the copy that `copy` describes from content whose lines end in CRLF and whose dots are not doubled.
+pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Result<Vec<u8>, CopyError> {
+    let plan: Plan = serde_json::from_value(plan.clone()).map_err(|_| CopyError::Damaged)?;
+    let to: Mailbox = copy.to.parse().map_err(|_| CopyError::Damaged)?;
+    let mut filling = Filling { placeholders: Placeholders::new(&to, &copy.variables) };
+    let mut headers = Vec::with_capacity(plan.headers.len() + 2);
+    if !plan.own_to {
+        headers.push(("To".to_owned(), to.to_string()));
+    }
+    for (name, value) in plan.headers {
+        let filled = filling.header(&name, &value).map_err(RewriteError::Refused)?.unwrap_or(value);
+        if !filled.trim().is_empty() {
+            headers.push((name, filled));
+        }
+    }
+    if !plan.user_variables.is_empty() {
+        let variables = filling.placeholders.fill_values(&plan.user_variables);
+        headers.push((VARIABLES_HEADER.to_owned(), to_ascii_json(&variables)));
+    }
+    Ok(message::rewrite(content, &headers, &mut filling, COPY_OCTETS)?)
+}
+
+/// The content without the header that names all recipients.
+pub(crate) fn without_variables(content: &[u8]) -> Result<Vec<u8>, RewriteError> {
+    struct Leave;
+    impl Changes for Leave {
+        fn header(&mut self, name: &str, _: &str) -> Result<Option<String>, String> {
+            Ok(name.eq_ignore_ascii_case(RECIPIENT_VARIABLES_HEADER).then(String::new))
+        }
+
+        fn text(&mut self, _: &str, _: &str) -> Result<Option<String>, String> {
+            Ok(None)
+        }
+    }
+    message::rewrite(content, &[], &mut Leave, usize::MAX)
+}
+
+/// JSON without a character beyond ASCII, with spaces where a header may be folded.
+pub(crate) fn to_ascii_json(map: &Map<String, Value>) -> String {
+    let pairs: Vec<String> =
+        map.iter().map(|(name, value)| format!("{}: {value}", Value::from(name.as_str()))).collect();
+    let mut json = String::new();
+    for c in format!("{{{}}}", pairs.join(", ")).chars() {
+        match c {
+            ' '..='~' => json.push(c),
+            c => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| json.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    json
+}
+
+/// Fills the placeholders wherever they stand.
+struct Filling<'a> {
+    placeholders: Placeholders<'a>,
+}
+
+impl Changes for Filling<'_> {
+    fn header(&mut self, name: &str, value: &str) -> Result<Option<String>, String> {
+        if name.eq_ignore_ascii_case(RECIPIENT_VARIABLES_HEADER) {
+            return Ok(Some(String::new()));
+        }
+        let filled = self.placeholders.fill(value, COPY_OCTETS).map_err(|error| error.to_string())?;
+        if name.eq_ignore_ascii_case("List-Unsubscribe") {
+            let value = filled.as_deref().unwrap_or(value);
+            return Ok(without_open_ends(value).or(filled));
+        }
+        Ok(filled)
+    }
+
+    fn text(&mut self, _: &str, text: &str) -> Result<Option<String>, String> {
+        self.placeholders.fill(text, COPY_OCTETS).map_err(|error| error.to_string())
+    }
+}
+
+/// A `List-Unsubscribe` without those of its addresses that nobody can use: empty ones, and ones that are still a
+/// placeholder. `None` when it has none of them. Readers take the whole field for broken where one address is.
+fn without_open_ends(value: &str) -> Option<String> {
+    let is_open = |entry: &&str| {
+        let inner = entry.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(entry).trim();
+        inner.is_empty()
+            || inner.len() > 2 && inner.starts_with('%') && inner.find('%') != inner.rfind('%') && inner.ends_with('%')
+    };
+    let entries: Vec<&str> = value.split(',').map(str::trim).collect();
+    let kept: Vec<&str> = entries.iter().copied().filter(|entry| !is_open(entry)).collect();
+    (kept.len() < entries.len()).then(|| kept.join(", "))
+}
+
+#[cfg(test)]
+mod tests;
