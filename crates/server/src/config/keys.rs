@@ -86,6 +86,38 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(config.http_listen.to_string().into()),
     },
     Key {
+        name: "submission_listen",
+        shape: Shape::Text,
+        meaning: "Address and port of SMTP submission with STARTTLS, usually port 587; see [Submission](#submission).",
+        unset: Some("none is opened"),
+        read: set!(Some(submission_listen), socket_address()),
+        show: |config| config.submission_listen.map(|address| address.to_string().into()),
+    },
+    Key {
+        name: "submissions_listen",
+        shape: Shape::Text,
+        meaning: "Address and port of SMTP submission within TLS, usually port 465.",
+        unset: Some("none is opened"),
+        read: set!(Some(submissions_listen), socket_address()),
+        show: |config| config.submissions_listen.map(|address| address.to_string().into()),
+    },
+    Key {
+        name: "certificate",
+        shape: Shape::Text,
+        meaning: "PEM file of the certificate that SMTP clients are shown, with its chain. Read again when it changes.",
+        unset: Some("one is made that nobody vouches for"),
+        read: set!(Some(certificate), readable_file()),
+        show: |config| config.certificate.as_ref().map(|path| path.display().to_string().into()),
+    },
+    Key {
+        name: "certificate_key",
+        shape: Shape::Text,
+        meaning: "PEM file of its private key.",
+        unset: Some("in the same file"),
+        read: set!(Some(certificate_key), readable_file()),
+        show: |config| config.certificate_key.as_ref().map(|path| path.display().to_string().into()),
+    },
+    Key {
         name: "public_url",
         shape: Shape::Text,
         meaning: "Base of the URLs that the API hands out, for a server behind a proxy.",
@@ -278,6 +310,14 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(list(&config.routes, route)),
     },
     Key {
+        name: "rules",
+        shape: Shape::Tables,
+        meaning: "What you demand at some destinations; see [Rules](tls.md#rules-per-destination).",
+        unset: None,
+        read: set!(rules, rules()),
+        show: |config| Some(list(&config.rules, |rule| Value::Table(rule.table()))),
+    },
+    Key {
         name: "smtp_port",
         shape: Shape::Number,
         meaning: "Port at which MX hosts are reached. Anything but 25 is for laboratories.",
@@ -399,16 +439,19 @@ fn time(duration: Duration) -> Value {
     duration::format(duration).into()
 }
 
-fn route(route: &Route) -> Value {
-    let tls = match route.tls {
+pub(super) fn minimum(minimum: Minimum) -> &'static str {
+    match minimum {
         Minimum::None => "none",
         Minimum::Encrypted => "encrypted",
         Minimum::Verified => "verified",
-    };
+    }
+}
+
+fn route(route: &Route) -> Value {
     let mut table = toml::Table::new();
     table.insert("domain".into(), route.domain.to_string().into());
     table.insert("host".into(), format!("{}:{}", route.host, route.port).into());
-    table.insert("tls".into(), tls.into());
+    table.insert("tls".into(), minimum(route.tls).into());
     if let Some(credentials) = &route.credentials {
         table.insert("username".into(), credentials.username.as_str().into());
         table.insert("password".into(), Secret::REDACTED.into());

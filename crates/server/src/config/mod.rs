@@ -7,6 +7,7 @@ pub mod duration;
 mod error;
 pub mod keys;
 mod read;
+mod rules;
 pub mod show;
 mod source;
 pub mod types;
@@ -24,6 +25,7 @@ use store::Location;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
+pub use rules::Rule;
 pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, OwnSite, Route, Secret, Switch};
 
 /// Everything that can be configured, with its default from [`Config::default`].
@@ -31,6 +33,15 @@ pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, OwnSite, Route, 
 pub struct Config {
     /// Address and port of the HTTP API. Port 0 takes a free one. Default `127.0.0.1:8025`.
     pub http_listen: SocketAddr,
+    /// Address and port of SMTP submission with STARTTLS. Default: none.
+    pub submission_listen: Option<SocketAddr>,
+    /// Address and port of SMTP submission within TLS. Default: none.
+    pub submissions_listen: Option<SocketAddr>,
+    /// A PEM file with the certificate that SMTP clients are shown, and its chain. Default: one is made that nobody
+    /// vouches for.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with its private key. Default: the same file.
+    pub certificate_key: Option<PathBuf>,
     /// Base of the URLs that the API hands out, without a slash at the end. Default: what the request's `Host` says.
     pub public_url: Option<Url>,
     /// Where messages, events, domains and keys are kept. Default `sqlite:./data`.
@@ -80,6 +91,8 @@ pub struct Config {
     pub tls_session_lifetime: Duration,
     /// Recipient domains that go to a host of the operator's choice instead of their MX hosts. Default: none.
     pub routes: Vec<Route>,
+    /// What the operator demands at some destinations beside all others. Default: nothing.
+    pub rules: Vec<Rule>,
     /// The port at which MX hosts are reached; anything but 25 is for laboratories. Default 25.
     pub smtp_port: u16,
     /// No single reply of a receiver is awaited longer than this, a second to an hour. Default: RFC 5321 §4.5.3.2.
@@ -113,6 +126,10 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8025)),
+            submission_listen: None,
+            submissions_listen: None,
+            certificate: None,
+            certificate_key: None,
             public_url: None,
             store: "sqlite:./data".parse().expect("the default location is one"),
             api_key: None,
@@ -137,6 +154,7 @@ impl Default for Config {
             idle_connections_per_host: 10,
             tls_session_lifetime: Duration::from_secs(3600),
             routes: Vec::new(),
+            rules: Vec::new(),
             smtp_port: 25,
             smtp_timeout: None,
             connect_timeout: Duration::from_secs(30),

@@ -8,11 +8,13 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
-//!   [`dkim`].
+//!   [`dkim`], [`dns_check`], [`credential`].
 
 mod claim;
 mod copy;
+mod credential;
 mod dkim;
+mod dns_check;
 mod domain;
 mod event;
 mod filter;
