@@ -23,3 +23,4 @@ pub mod site;
 pub mod spf;
 pub mod tls;
 pub mod tlsrpt;
+pub mod webhook;

@@ -31,6 +31,7 @@ mod sqlite;
 mod store;
 mod time;
 pub mod tlsrpt;
+pub mod webhook;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use credential::{Credential, PasswordHash};

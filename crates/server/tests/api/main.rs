@@ -12,3 +12,4 @@ mod support;
 mod tenants;
 mod tls;
 mod tls_reports;
+mod webhooks;

@@ -8,7 +8,7 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
-//!   [`dkim`], [`dns_check`], [`credential`].
+//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`].
 
 mod claim;
 mod copy;
@@ -35,11 +35,13 @@ mod sts;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod webhook;
 mod writer;
 
 use std::time::Duration;
 
 pub(crate) use inspect::inspect;
+pub(crate) use message::random_text;
 
 use crate::{Location, Role, Stats, StoreError};
 

@@ -17,6 +17,7 @@ mod settings;
 mod site;
 mod sts;
 mod tlsrpt;
+mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;
