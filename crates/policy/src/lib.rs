@@ -21,6 +21,7 @@ pub mod rule;
 pub mod sending_dns;
 pub mod site;
 pub mod spf;
+pub mod suppression;
 pub mod tls;
 pub mod tlsrpt;
 pub mod webhook;

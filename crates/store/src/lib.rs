@@ -29,6 +29,7 @@ mod queue;
 mod site;
 mod sqlite;
 mod store;
+pub mod suppression;
 mod time;
 pub mod tlsrpt;
 pub mod webhook;

@@ -71,7 +71,27 @@ impl Shared {
         }
     }
 
+    /// Asks the suppression lists each time, so that what has waited obeys what was asked meanwhile.
     async fn attempt(&self, job: &Job, slot: &mut Slot) -> Tried {
+        let addresses: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
+        let listed = match self.store.listed(&job.domain, &addresses).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::error!(%error, message_id = job.message_id, "cannot read the suppression lists");
+                let words = "the suppression lists could not be read from the store";
+                return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
+            }
+        };
+        let (suppressed, wanted) = outcome::suppressed(job, &listed);
+        if wanted.recipients.is_empty() {
+            return suppressed.into();
+        }
+        let mut tried = self.attempt_wanted(&wanted, slot).await;
+        tried.outcomes.extend(suppressed);
+        tried
+    }
+
+    async fn attempt_wanted(&self, job: &Job, slot: &mut Slot) -> Tried {
         let began = Timestamp::now();
         if job.expires_at.is_some_and(|end| end <= began) {
             return outcome::expired(job).into();

@@ -67,7 +67,7 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at, expires_at, copy_plan
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan
     FROM message WHERE id = ?1";
 
 impl Engine {
@@ -361,6 +361,7 @@ fn job_of(
         return_path: get(row, "return_path")?,
         message_id: get(row, "message_id")?,
         tls: resolved(row)?,
+        tags: from_json(row, "tags")?,
         dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,

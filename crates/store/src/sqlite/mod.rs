@@ -32,6 +32,7 @@ mod row;
 mod schema;
 mod site;
 mod sts;
+mod suppression;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

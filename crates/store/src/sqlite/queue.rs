@@ -9,7 +9,7 @@ use smtp::EnhancedCode;
 use super::posture::{Recorded, Tally};
 use super::row::get;
 use super::writer::Writing;
-use super::{Engine, event, site};
+use super::{Engine, event, site, suppression};
 use crate::{
     AttemptRecord, EventKind, FailureReason, MessageId, NewEvent, NewState, RecipientId, RecipientOutcome, Severity,
     StoreError, Timestamp,
@@ -154,7 +154,7 @@ fn record_one(
     }
     let message = MessageId(get(row, "message")?);
     match outcome.state {
-        NewState::Delivered | NewState::Failed => {
+        NewState::Delivered | NewState::Failed | NewState::Bounced => {
             let state = if outcome.state == NewState::Delivered { "delivered" } else { "failed" };
             connection.prepare_cached(FINISH)?.execute(params![id, state])?;
             connection.prepare_cached(ONE_LESS_UNFINISHED)?.execute([message.0])?;
@@ -169,6 +169,9 @@ fn record_one(
     let (domain, address): (String, String) = (get(row, "domain")?, get(row, "address")?);
     for new in &outcome.events {
         event::insert(writing, now, message, &domain, &address, new)?;
+    }
+    if outcome.state == NewState::Bounced {
+        suppression::bounced(writing, now, &domain, &address, &outcome.events)?;
     }
     Ok(Some(Recorded { message, domain, destination: get(row, "destination")?, address }))
 }

@@ -16,6 +16,7 @@ mod scale;
 mod settings;
 mod site;
 mod sts;
+mod suppression;
 mod tlsrpt;
 mod webhook;
 

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, event, purge, queue, site};
+use super::super::{claim, copy, event, purge, queue, site, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -54,6 +54,9 @@ async fn the_queue_is_never_searched_whole() {
         (site::FORGET_IDLE[1], "site_idle"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
         (copy::OF_ADDRESS, "copy_address (message=? AND address=?)"),
+        (suppression::OF_ADDRESS, "PRIMARY KEY (domain=? AND list=? AND subject=?)"),
+        (suppression::LIST_UP, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
+        (suppression::LIST_DOWN, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
         (purge::OLD_WIRES, "message_wire_age (accepted_at<?)"),
         (purge::OLD_EVENTS, "PRIMARY KEY (rowid<?)"),
         (purge::OLD_MESSAGES, "message_age (accepted_at<?)"),
