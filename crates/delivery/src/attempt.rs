@@ -142,14 +142,15 @@ impl<'a> Attempt<'a> {
             if self.must_skip(host, &dane) {
                 continue;
             }
-            let dane = Arc::new(dane);
+            let (dane, rules) = (Arc::new(dane), self.client.ruling(self.job.destination, host));
             self.dane.get_or_insert_with(|| dane.clone());
             for address in addresses {
                 if self.is_over() {
                     break;
                 }
                 self.addresses_tried += 1;
-                self.visit(&Target { host: host.clone(), address, dane: dane.clone() }).await;
+                let target = Target { host: host.clone(), address, dane: dane.clone(), rules: rules.clone() };
+                self.visit(&target).await;
             }
         }
     }
@@ -163,14 +164,19 @@ impl<'a> Attempt<'a> {
     }
 
     /// Everything that is demanded at a host.
-    fn demands(&self, dane: &Dane) -> Demands {
-        let rule = self.route.map_or(Minimum::None, |route| route.minimum);
-        Demands { rule, dane: dane.demand(), mta_sts_enforced: self.published.enforces(), sender: self.job.sender }
+    fn demands(&self, target: &Target) -> Demands {
+        Demands {
+            sender: self.job.sender,
+            route: self.route.map_or(Minimum::None, |route| route.minimum),
+            rule: target.rules.demand(),
+            dane: target.dane.demand(),
+            mta_sts_enforced: self.published.enforces(),
+        }
     }
 
     /// One address: connect, observe, decide, and deliver, reconnect or leave as decided.
     async fn visit(&mut self, target: &Target) {
-        let effective = strengthen(self.demands(&target.dane));
+        let effective = strengthen(self.demands(target));
         if self.reuse(target, &effective).await {
             return;
         }
@@ -209,7 +215,8 @@ impl<'a> Attempt<'a> {
         let endpoint = self.client.endpoint(target, self.route);
         match self.client.pool.take(&endpoint, effective, self.deadline).await {
             Some(Reused { ready, channel, report }) => {
-                let report = ConnectionReport { dane: target.dane.clone(), ..report };
+                let (dane, rules) = (target.dane.clone(), target.rules.clone());
+                let report = ConnectionReport { dane, rules, ..report };
                 self.transact(target, ready, channel, report).await
             }
             None => false,
@@ -294,7 +301,7 @@ impl<'a> Attempt<'a> {
         let NotOpened { problem, local } = not_opened;
         let result = problem.reason.unwrap_or("refused-session");
         self.steps.push(step(&target.host, Some(target.ip()), result, problem.reason, said(&problem)));
-        let demanded = || strengthen(self.demands(&target.dane));
+        let demanded = || strengthen(self.demands(target));
         let report = earlier.or_else(|| local.map(|local| connection_report(target, local, false, demanded())));
         self.note_problem(&problem, report.map(Arc::new));
     }
@@ -464,6 +471,7 @@ fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool, effecti
         smtputf8,
         effective,
         dane: target.dane.clone(),
+        rules: target.rules.clone(),
         reused: false,
     }
 }

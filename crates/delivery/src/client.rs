@@ -3,12 +3,13 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use policy::dane::Dane;
 use policy::pool::Endpoint;
 use policy::route::DomainPattern;
+use policy::rule::{Rule, Ruling};
 use policy::tls::Minimum;
 use smtp::{Domain, limits};
 
@@ -24,18 +25,24 @@ pub struct Client {
     pub(crate) tls: TlsEngine,
     pub(crate) pool: Pool,
     pub(crate) mta_sts: Option<Arc<MtaSts>>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 impl Client {
     /// A client that resolves by `dns` and trusts what `tls` trusts.
     pub fn new(options: Options, dns: Dns, tls: TlsEngine) -> Client {
         let pool = Pool::new(options.reuse);
-        Client { options, dns, tls, pool, mta_sts: None }
+        Client { options, dns, tls, pool, mta_sts: None, rules: Vec::new() }
     }
 
     /// The same client, which obeys MTA-STS policies (RFC 8461).
     pub fn with_mta_sts(self, mta_sts: Arc<MtaSts>) -> Client {
         Client { mta_sts: Some(mta_sts), ..self }
+    }
+
+    /// The same client, which obeys the operator's rules per destination.
+    pub fn with_rules(self, rules: Vec<Rule>) -> Client {
+        Client { rules, ..self }
     }
 
     /// Its MTA-STS policies, where it obeys them.
@@ -63,13 +70,30 @@ impl Client {
         policy::route::find(destination, &self.options.routes, |route| &route.pattern)
     }
 
+    /// The operator's rules that apply now to mail for a recipient domain at a host.
+    pub(crate) fn ruling(&self, destination: &Domain, host: &RouteHost) -> Arc<Ruling> {
+        let name = match host {
+            RouteHost::Name(name) => Some(name),
+            RouteHost::Address(_) => None,
+        };
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+        Arc::new(policy::rule::ruling(&self.rules, destination, name, now))
+    }
+
     /// What a connection to `target` leads to, for those who may use it again.
     pub(crate) fn endpoint(&self, target: &Target, route: Option<&Route>) -> Endpoint {
         let is_it = |route: &Route| self.options.routes.iter().position(|other| std::ptr::eq(other, route));
         let mut tlsa = target.dane.tlsa().cloned();
         // Name servers give records in any order.
         tlsa.iter_mut().for_each(|set| set.associations.sort_by(|one, other| one.data.cmp(&other.data)));
-        Endpoint { address: target.address, host: target.host.to_string(), route: route.and_then(is_it), tlsa }
+        Endpoint {
+            address: target.address,
+            host: target.host.to_string(),
+            route: route.and_then(is_it),
+            tlsa,
+            pins: target.rules.pins.clone(),
+        }
     }
 
     /// The source address for a connection to `peer`: one of the configured ones of its family, by lot.
@@ -226,6 +250,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// What DANE means for the host (RFC 7672).
     pub(crate) dane: Arc<Dane>,
+    /// The operator's rules for it.
+    pub(crate) rules: Arc<Ruling>,
 }
 
 impl Target {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use policy::dane::{Dane, NextHop, Security};
+use policy::rule::Ruling;
 use policy::tls::{
     Authentication, Demands, Effective, Minimum, Observed, Protection, RequiretlsObstacle, Resolved, TlsTag, Verdict,
     decide, may_carry, strengthen,
@@ -68,6 +69,8 @@ pub struct HostProbe {
     pub security: Option<Security>,
     /// What DANE means for the host.
     pub dane: Arc<Dane>,
+    /// The operator's rules that apply there.
+    pub rules: Arc<Ruling>,
     /// Whether the domain's MTA-STS policy lets mail go to it.
     pub admitted: bool,
     /// Whether something says that it is the domain's: signed MX records, an enforced policy, a route.
@@ -155,9 +158,13 @@ impl Seen {
 impl Probe {
     /// What would become of a message of `sender` at `host`: the steps of an attempt, in their order.
     pub fn forecast(&self, host: &HostProbe, sender: Resolved) -> Forecast {
-        let dane = host.dane.demand();
-        let mta_sts_enforced = self.mta_sts.enforces();
-        let effective = strengthen(Demands { sender, rule: self.minimum, dane, mta_sts_enforced });
+        let effective = strengthen(Demands {
+            sender,
+            route: self.minimum,
+            rule: host.rules.demand(),
+            dane: host.dane.demand(),
+            mta_sts_enforced: self.mta_sts.enforces(),
+        });
         let fate = host.fate(&effective, sender.tag);
         Forecast { effective, fate }
     }
@@ -245,18 +252,19 @@ impl Client {
         for host in names {
             let Place { addresses, skipped, dane, security } = self.place(destination, &host, &next_hop, route).await;
             probe.skipped.extend(skipped);
-            let dane = Arc::new(dane);
+            let (dane, rules) = (Arc::new(dane), self.ruling(destination, &host));
             let admitted = match &host {
                 RouteHost::Name(name) => probe.mta_sts.admits(name),
                 RouteHost::Address(_) => true,
             };
             let authentic = is_authentic(&host, route.is_some(), mx_is_signed, &probe.mta_sts);
             for address in addresses {
-                let target = Target { host: host.clone(), address, dane: dane.clone() };
+                let target = Target { host: host.clone(), address, dane: dane.clone(), rules: rules.clone() };
                 let seen = self.look(&target, deadline).await;
+                let Target { dane, rules, .. } = target;
                 let (host, address) = (host.to_string(), SocketAddr::ip(&address));
-                let (dane, security) = (dane.clone(), security.clone());
-                probe.hosts.push(HostProbe { host, address, security, dane, admitted, authentic, seen });
+                let security = security.clone();
+                probe.hosts.push(HostProbe { host, address, security, dane, rules, admitted, authentic, seen });
             }
         }
         probe

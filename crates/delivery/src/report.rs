@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use policy::dane::Dane;
 use policy::disposition::Stage;
-use policy::tls::{Demander, Effective, Fallback, Minimum, Observed, Resolved, Source, TlsTag, WhenLeft, insists_on};
+use policy::rule::{Matched, Ruling};
+use policy::tls::{
+    Demander, Effective, Fallback, Minimum, Observed, Overridden, Resolved, Source, TlsTag, WhenLeft, insists_on,
+};
 use serde::Serialize;
 use smtp::{EnhancedCode, Reply};
 
@@ -194,6 +197,8 @@ pub struct ConnectionReport {
     pub effective: Effective,
     /// What DANE means for it.
     pub dane: Arc<Dane>,
+    /// The operator's rules that apply there.
+    pub rules: Arc<Ruling>,
     /// Whether an earlier delivery made the connection: the handshake, its certificate and its verdict are from then.
     pub reused: bool,
 }
@@ -267,7 +272,7 @@ impl Report {
         };
         let handshake = connection.and_then(|c| c.handshake.as_deref());
         Evidence {
-            policy: PolicyEvidence::new(self.sender, connection.map(|c| &c.effective)),
+            policy: PolicyEvidence::new(self.sender, connection),
             version: carried.map(|facts| facts.version),
             cipher: carried.map(|facts| facts.cipher.as_str()),
             key_exchange: carried.map(|facts| facts.key_exchange.as_str()),
@@ -287,6 +292,7 @@ impl Report {
                 (None, Some(off @ Dane::Off { .. })) => Some(DaneEvidence::new(off, None)),
                 (None, _) => None,
             },
+            pin: handshake.and_then(PinEvidence::new),
             mta_sts: self.published.evidence(),
             fallback: channel.and_then(Channel::fallback),
             steps: &self.steps,
@@ -298,7 +304,7 @@ impl Report {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Evidence<'a> {
-    policy: PolicyEvidence,
+    policy: PolicyEvidence<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -327,6 +333,8 @@ pub struct Evidence<'a> {
     observed: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dane: Option<DaneEvidence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<PinEvidence<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mta_sts: Option<StsEvidence>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -380,10 +388,27 @@ impl<'a> DaneEvidence<'a> {
     }
 }
 
+/// Whether the certificate is what the operator's rules pin. Absent where they pin none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct PinEvidence<'a> {
+    /// `ok`, or why not.
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict_detail: Option<&'a str>,
+}
+
+impl<'a> PinEvidence<'a> {
+    fn new(handshake: &'a TlsFacts) -> Option<PinEvidence<'a>> {
+        let verdict = handshake.pin.as_ref()?;
+        Some(PinEvidence { verdict: verdict.code(), verdict_detail: verdict.detail() })
+    }
+}
+
 /// What was demanded, and who demanded it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct PolicyEvidence {
+struct PolicyEvidence<'a> {
     require_tls: bool,
     skip_verification: bool,
     require_tls_from: Source,
@@ -404,14 +429,21 @@ struct PolicyEvidence {
     /// Whose demand `TLS-Required: No` lifted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lifted: Vec<Demander>,
+    /// Which of the sender's settings did not have their way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overridden: Vec<Overridden>,
+    /// The operator's rules that apply.
+    #[serde(skip_serializing_if = "<[Matched]>::is_empty")]
+    rules: &'a [Matched],
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl PolicyEvidence {
-    fn new(sender: Resolved, effective: Option<&Effective>) -> PolicyEvidence {
+impl<'a> PolicyEvidence<'a> {
+    fn new(sender: Resolved, connection: Option<&'a ConnectionReport>) -> PolicyEvidence<'a> {
+        let effective = connection.map(|connection| &connection.effective);
         let raised = effective.filter(|effective| effective.is_raised(sender.policy));
         PolicyEvidence {
             require_tls: sender.policy.require_tls(),
@@ -424,6 +456,8 @@ impl PolicyEvidence {
             raised_to: raised.map(|effective| insists_on(effective.policy)),
             demanded_by: raised.map(|effective| effective.demanded_by.clone()).unwrap_or_default(),
             lifted: effective.map(|effective| effective.lifted.clone()).unwrap_or_default(),
+            overridden: effective.map(|effective| effective.overridden.clone()).unwrap_or_default(),
+            rules: connection.map(|connection| connection.rules.matched.as_slice()).unwrap_or_default(),
         }
     }
 }

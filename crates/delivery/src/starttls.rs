@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::client::{Client, Target};
 use crate::connect::{Opened, hello, open};
 use crate::connection::{Connection, Session};
-use crate::tls::{Failed, HandshakeError, TlsFacts};
+use crate::tls::{Expected, Failed, HandshakeError, TlsFacts};
 
 /// What a host showed, with the session where there still is one.
 pub(crate) enum Observation {
@@ -113,14 +113,13 @@ async fn shake_hands(
     let (timeouts, deadline) = (connection.timeouts, connection.deadline);
     let patience = timeouts.handshake.min(deadline.saturating_duration_since(tokio::time::Instant::now()));
     let stream = connection.into_stream();
-    let shaken = match target.dane.tlsa() {
-        // TLSA records are held against a certificate that is shown, so an earlier session is of no use.
-        Some(tlsa) => client
-            .tls
-            .handshake(stream, &target.host, Some(tlsa), patience)
-            .await
-            .map_err(|error| Failed { error, had_session: false }),
-        None => client.tls.handshake_or_resume(stream, &target.host, target.address, patience).await,
+    let expected = Expected { tlsa: target.dane.tlsa(), pins: &target.rules.pins };
+    // TLSA records and pins are held against a certificate that is shown, so an earlier session is of no use.
+    let shaken = if expected.is_nothing() {
+        client.tls.handshake_or_resume(stream, &target.host, target.address, patience).await
+    } else {
+        let full = client.tls.handshake(stream, &target.host, expected, patience).await;
+        full.map_err(|error| Failed { error, had_session: false })
     };
     let (stream, facts) = match shaken {
         Ok(done) => done,

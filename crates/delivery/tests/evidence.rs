@@ -191,7 +191,8 @@ async fn not_at_all() {
 #[tokio::test]
 async fn by_a_route_that_demands_more() {
     let routes = |lab: &Lab| vec![route_to(lab, "mx.d.test", Minimum::Verified)];
-    let raised = but(policy(false, true), json!({ "raised-to": "verified", "demanded-by": ["rule"] }));
+    let raised = json!({ "raised-to": "verified", "demanded-by": ["route"], "overridden": ["skip-verification"] });
+    let raised = but(policy(false, true), raised);
     let scenario = Scenario { routes, identity, policy: switches(false, true), ..Scenario::default() };
     assert_eq!(evidence(scenario).await, but(verified(), json!({ "policy": raised })));
 }

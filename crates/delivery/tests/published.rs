@@ -4,6 +4,8 @@
 mod common;
 #[path = "published/dane.rs"]
 mod dane;
+#[path = "published/rules.rs"]
+mod rules;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +71,9 @@ impl World {
         let plain = scenario.client(&self.lab);
         match &self.signed {
             None => plain,
-            Some((_, _, dns)) => Client::new(plain.options().clone(), dns.clone(), self.tls()),
+            Some((_, _, dns)) => {
+                Client::new(plain.options().clone(), dns.clone(), self.tls()).with_rules(scenario.rules.clone())
+            }
         }
     }
 

@@ -15,5 +15,6 @@ pub mod pool;
 pub mod posture;
 pub mod retry;
 pub mod route;
+pub mod rule;
 pub mod tls;
 pub mod tlsrpt;

@@ -4,8 +4,10 @@
 //! serve another delivery only where that one, had it made the connection, would have decided the same.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::dane::TlsaSet;
+use crate::rule::Pin;
 use crate::tls::{Authentication, Effective, Observed, Protection, Verdict, decide};
 
 /// What a connection leads to.
@@ -21,6 +23,8 @@ pub struct Endpoint {
     /// The TLSA records that its certificate is held against, with the names that go with them: another domain's names,
     /// or records that changed, may give another verdict.
     pub tlsa: Option<TlsaSet>,
+    /// What the operator's rules pin there: a certificate that one delivery's pins are content with may fail another's.
+    pub pins: Vec<Arc<Pin>>,
 }
 
 /// A connection that carried a message and may carry another.
@@ -78,9 +82,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rule::Fingerprint;
     use crate::tls::{
-        DaneDemand, Demands, Fallback, Minimum, TlsPolicy, TlsSettings, TlsTag, insists_on, resolve, strengthen,
+        DaneDemand, Demands, Fallback, Minimum, RuleDemand, TlsPolicy, TlsSettings, TlsTag, insists_on, resolve,
+        strengthen,
     };
+
+    /// How many different ones there are.
+    const ENDPOINTS: usize = 144;
 
     fn endpoint(number: usize) -> Endpoint {
         Endpoint {
@@ -92,11 +101,23 @@ mod tests {
                 also: vec![name.parse().unwrap()],
                 associations: Vec::new(),
             }),
+            pins: (0..2).filter(|pin| ((number / 36) >> pin) & 1 == 1).map(pin).collect(),
         }
     }
 
+    fn pin(octet: u8) -> Arc<Pin> {
+        Arc::new(Pin::Certificates(vec![Fingerprint([octet; 32])]))
+    }
+
     fn effective(policy: TlsPolicy, fallback: Fallback, authentication: Authentication) -> Effective {
-        Effective { policy, fallback, authentication, demanded_by: Vec::new(), lifted: Vec::new() }
+        Effective {
+            policy,
+            fallback,
+            authentication,
+            demanded_by: Vec::new(),
+            lifted: Vec::new(),
+            overridden: Vec::new(),
+        }
     }
 
     const FALLBACKS: [Fallback; 3] = [Fallback::Plaintext, Fallback::Unverified, Fallback::Defer];
@@ -105,7 +126,8 @@ mod tests {
         let mut all = Vec::new();
         for policy in TlsPolicy::ALL {
             for fallback in FALLBACKS {
-                for authentication in [Authentication::Pkix, Authentication::Dane] {
+                use Authentication::{Dane, DaneAndPin, Pin, Pkix, PkixAndPin};
+                for authentication in [Pkix, Dane, Pin, PkixAndPin, DaneAndPin] {
                     all.push(effective(policy, fallback, authentication));
                 }
             }
@@ -137,7 +159,7 @@ mod tests {
             for observed in Observed::ALL {
                 let Some(made) = Established::new(endpoint(0), observed, &maker) else { continue };
                 assert!(made.serves(&endpoint(0), &maker));
-                assert!((1..36).all(|other| !made.serves(&endpoint(other), &maker)));
+                assert!((1..ENDPOINTS).all(|other| !made.serves(&endpoint(other), &maker)));
             }
         }
     }
@@ -162,10 +184,19 @@ mod tests {
         assert!(made.serves(&endpoint(0), &requiring), "both would have delivered, verified");
     }
 
+    /// An endpoint out of few, so that many deliveries meet at one: those that differ by TLSA records and pins, and one
+    /// that differs in all.
+    fn place() -> impl Strategy<Value = usize> {
+        (0..4usize, 0..4usize).prop_map(|(base, pins)| [0, 12, 24, 31][base] + 36 * pins)
+    }
+
+    const MINIMA: [Minimum; 3] = [Minimum::None, Minimum::Encrypted, Minimum::Verified];
+
     prop_compose! {
+        /// What is demanded of a message, but for TLSA records and pins, which come with the host.
         fn demands()(
-            switches in 0..4usize, fallback in 0..3usize, rule in 0..3usize, dane in 0..3usize,
-            mta_sts_enforced: bool, tag in 0..3usize,
+            switches in 0..4usize, fallback in 0..3usize, route in 0..3usize, minimum in 0..3usize,
+            of_rule in prop::option::of(0..3usize), unusable: bool, mta_sts_enforced: bool, tag in 0..3usize,
         ) -> Demands {
             let policy = TlsPolicy::ALL[switches];
             let settings = TlsSettings {
@@ -177,11 +208,53 @@ mod tests {
             };
             Demands {
                 sender: resolve(settings, TlsSettings::default()),
-                rule: [Minimum::None, Minimum::Encrypted, Minimum::Verified][rule],
-                dane: [DaneDemand::None, DaneDemand::Encrypted, DaneDemand::Authenticated][dane],
+                route: MINIMA[route],
+                rule: RuleDemand {
+                    minimum: MINIMA[minimum],
+                    fallback: of_rule.map(|fallback| FALLBACKS[fallback]),
+                    pinned: false,
+                },
+                dane: if unusable { DaneDemand::Encrypted } else { DaneDemand::None },
                 mta_sts_enforced,
             }
         }
+    }
+
+    /// A host at one moment. Of a certificate: what the trusted roots, each set of TLSA records and each pin say of it.
+    #[derive(Debug, Clone)]
+    enum Shown {
+        NoTls(Observed),
+        Certificate { by_roots: bool, by_tlsa: [bool; 2], by_pin: [bool; 2] },
+    }
+
+    impl Shown {
+        /// What a delivery to `endpoint` makes of it.
+        fn observed(&self, endpoint: &Endpoint, authentication: Authentication) -> Observed {
+            use Authentication::{Dane, DaneAndPin, Pin, Pkix, PkixAndPin};
+            let (by_roots, by_tlsa, by_pin) = match self {
+                Shown::NoTls(observed) => return *observed,
+                Shown::Certificate { by_roots, by_tlsa, by_pin } => (*by_roots, by_tlsa, by_pin),
+            };
+            let dane =
+                endpoint.tlsa.as_ref().is_some_and(|set| by_tlsa[usize::from(set.also[0].as_str() > "one.test")]);
+            let pins = (0..2).all(|number| by_pin[usize::from(number)] || !endpoint.pins.contains(&pin(number)));
+            let is_valid = match authentication {
+                Pkix => by_roots,
+                Dane => dane,
+                Pin => pins,
+                PkixAndPin => by_roots && pins,
+                DaneAndPin => dane && pins,
+            };
+            if is_valid { Observed::Verified } else { Observed::Unverified }
+        }
+    }
+
+    fn shown() -> impl Strategy<Value = Shown> {
+        let certificate = (any::<bool>(), any::<[bool; 2]>(), any::<[bool; 2]>());
+        prop_oneof![
+            1 => (0..3usize).prop_map(|column| Shown::NoTls(Observed::ALL[column])),
+            3 => certificate.prop_map(|(by_roots, by_tlsa, by_pin)| Shown::Certificate { by_roots, by_tlsa, by_pin }),
+        ]
     }
 
     proptest! {
@@ -189,34 +262,52 @@ mod tests {
         /// connection that its own decision would have refused.
         #[test]
         fn no_message_travels_where_its_own_decision_would_not_have_sent_it(
-            deliveries in prop::collection::vec((demands(), 0..36usize, 0..5usize), 1..60)
+            deliveries in prop::collection::vec((demands(), place(), shown()), 1..60)
         ) {
-            let mut pool: Vec<Established> = Vec::new();
-            for (demands, place, shown) in deliveries {
-                let (endpoint, shown, effective) = (endpoint(place), Observed::ALL[shown], strengthen(demands));
-                let reused = pool.iter().find(|kept| kept.serves(&endpoint, &effective)).cloned();
-                let Some(used) = reused else {
-                    pool.extend(Established::new(endpoint, shown, &effective));
+            let mut pool: Vec<(Established, Shown)> = Vec::new();
+            for (mut demands, place, shown) in deliveries {
+                let endpoint = endpoint(place);
+                demands.rule.pinned = !endpoint.pins.is_empty();
+                if endpoint.tlsa.is_some() {
+                    demands.dane = DaneDemand::Authenticated;
+                }
+                let effective = strengthen(demands);
+                let reused = pool.iter().find(|(kept, _)| kept.serves(&endpoint, &effective)).cloned();
+                let Some((used, shown)) = reused else {
+                    let observed = shown.observed(&endpoint, effective.authentication);
+                    pool.extend(Established::new(endpoint, observed, &effective).map(|made| (made, shown)));
                     continue;
                 };
+                // Had it shaken hands itself, it would have decided the same of the same certificate.
+                let observed = shown.observed(&endpoint, effective.authentication);
                 prop_assert_eq!(
-                    decide(effective.policy, effective.fallback, used.observed()),
+                    decide(effective.policy, effective.fallback, observed),
                     Verdict::Deliver(used.protection())
                 );
-                prop_assert_eq!(used.endpoint(), &endpoint);
+                prop_assert_eq!((used.endpoint(), used.observed()), (&endpoint, observed));
                 // And in the words of those who demanded it.
                 let recipient = demands.sender.tag != TlsTag::NotRequired;
-                let encrypted = demands.sender.policy.require_tls()
-                    || demands.rule >= Minimum::Encrypted
-                    || recipient && (demands.dane != DaneDemand::None || demands.mta_sts_enforced);
+                let by_dane = recipient && demands.dane == DaneDemand::Authenticated;
+                let operator = demands.route.max(demands.rule.minimum);
                 let verified = demands.sender.policy == TlsPolicy::from_switches(true, false)
-                    || demands.rule == Minimum::Verified
+                    || operator == Minimum::Verified
+                    || demands.rule.pinned
                     || demands.sender.tag == TlsTag::Requiretls
-                    || recipient && (demands.dane == DaneDemand::Authenticated || demands.mta_sts_enforced);
+                    || by_dane
+                    || recipient && demands.mta_sts_enforced;
+                let encrypted = verified
+                    || demands.sender.policy.require_tls()
+                    || operator == Minimum::Encrypted
+                    || recipient && demands.dane != DaneDemand::None;
                 prop_assert!(!encrypted || used.protection() != Protection::Plaintext);
                 prop_assert!(!verified || used.observed() == Observed::Verified);
-                let by_dane = recipient && demands.dane == DaneDemand::Authenticated;
-                prop_assert_eq!(used.authentication == Authentication::Dane, by_dane);
+                if let Shown::Certificate { by_roots, by_pin, .. } = &shown {
+                    for number in 0..2 {
+                        prop_assert!(!endpoint.pins.contains(&pin(number)) || by_pin[usize::from(number)]);
+                    }
+                    prop_assert!(!verified || by_dane || demands.rule.pinned || *by_roots);
+                }
+                prop_assert_eq!(matches!(used.authentication, Authentication::Dane | Authentication::DaneAndPin), by_dane);
             }
         }
     }

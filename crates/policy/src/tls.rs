@@ -96,8 +96,8 @@ pub enum Source {
 }
 
 /// What becomes of a message that may travel in plaintext and may not skip verification, at a host that encrypts with
-/// an invalid certificate: the sending domain's `tls_fallback`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// an invalid certificate: the sending domain's `tls_fallback`, or that of the operator's rule. Weakest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fallback {
     /// Plaintext on a new connection: the product's specified default.

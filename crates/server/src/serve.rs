@@ -178,6 +178,9 @@ fn warn_about(config: &Config) {
             "ehlo_name is not a full host name; many receivers refuse mail from such a host"
         );
     }
+    for warning in config.ended_rules(jiff::Timestamp::now().as_second()) {
+        tracing::warn!("{warning}");
+    }
     if !config.http_listen.ip().is_loopback() {
         tracing::warn!(
             http_listen = %config.http_listen,

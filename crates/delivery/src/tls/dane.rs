@@ -186,7 +186,7 @@ fn may_issue(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Veri
 }
 
 /// Version 1 certificates say nothing of it, and none is as good as one where somebody pinned it.
-fn is_no_authority(certificate: &X509Certificate<'_>) -> bool {
+pub(super) fn is_no_authority(certificate: &X509Certificate<'_>) -> bool {
     certificate.basic_constraints().ok().flatten().is_some_and(|constraints| !constraints.value.ca)
 }
 

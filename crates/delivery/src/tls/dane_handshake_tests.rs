@@ -11,7 +11,7 @@ use testkit::{Ca, Identity, Issue, Validity};
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::RouteHost;
-use crate::tls::{Roots, TlsEngine, TlsFacts};
+use crate::tls::{Expected, Roots, TlsEngine, TlsFacts};
 
 const HOST: &str = "mx.d.test";
 const BASE: &str = "real.d.test";
@@ -45,7 +45,8 @@ async fn shake_hands(ca: &Ca, identity: &Identity, tlsa: Option<&TlsaSet>) -> (A
     let host = tokio::spawn(async move { TlsAcceptor::from(Arc::new(config)).accept(theirs).await.unwrap() });
     let engine = TlsEngine::new(Roots::of(ca.roots())).unwrap();
     let name = RouteHost::Name(HOST.parse().unwrap());
-    let (_stream, facts) = engine.handshake(ours, &name, tlsa, Duration::from_secs(20)).await.unwrap();
+    let (_stream, facts) =
+        engine.handshake(ours, &name, Expected { tlsa, pins: &[] }, Duration::from_secs(20)).await.unwrap();
     drop(host.await.unwrap());
     let sni = shown.sni.lock().unwrap().clone().unwrap();
     (facts, sni)

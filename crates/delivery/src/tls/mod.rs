@@ -4,6 +4,7 @@ mod certificate;
 mod dane;
 mod failure;
 mod https;
+mod pin;
 mod raw_key;
 mod sessions;
 mod verifier;
@@ -14,6 +15,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use policy::dane::TlsaSet;
+use policy::rule::Pin;
 use policy::tls::Authentication;
 use rustls::client::Resumption;
 use rustls::client::WebPkiServerVerifier;
@@ -32,6 +34,7 @@ use crate::report::STARTTLS_REFUSED;
 pub use certificate::{Certificate, KeyType, ValidationLevel};
 pub use dane::DaneVerdict;
 pub use failure::Failure;
+pub use pin::read_authorities;
 pub use raw_key::KeyProof;
 pub(crate) use sessions::Failed;
 use sessions::Sessions;
@@ -55,6 +58,8 @@ pub struct TlsFacts {
     pub verification: Verification,
     /// The verdict of the host's TLSA records, when there are any that can be used.
     pub dane: Option<DaneVerdict>,
+    /// The verdict of what the operator's rules pin, when they pin something here.
+    pub pin: Option<Verification>,
     /// How the host proved that it holds the certificate's key.
     pub key_proof: KeyProof,
     /// Whether an earlier session was resumed.
@@ -64,14 +69,44 @@ pub struct TlsFacts {
 }
 
 impl TlsFacts {
-    /// The verdict that counts where certificates are made valid by `authentication`. Where TLSA records should do that
-    /// and no handshake met them, there is none, which is not a good one.
+    /// The verdict that counts where certificates are made valid by `authentication`; of two, the one that is bad. Where
+    /// TLSA records or pins should do that and no handshake met them, there is none, which is not a good one.
     pub fn verdict(&self, authentication: Authentication) -> &Verification {
-        match (authentication, &self.dane) {
-            (Authentication::Pkix, _) => &self.verification,
-            (Authentication::Dane, Some(dane)) => &dane.verification,
-            (Authentication::Dane, None) => &NO_DANE_VERDICT,
+        let pkix = &self.verification;
+        let dane = self.dane.as_ref().map_or(&*NO_DANE_VERDICT, |dane| &dane.verification);
+        let pin = self.pin.as_ref().unwrap_or(&*NO_PIN_VERDICT);
+        match authentication {
+            Authentication::Pkix => pkix,
+            Authentication::Dane => dane,
+            Authentication::Pin => pin,
+            Authentication::PkixAndPin => {
+                if pkix.is_ok() {
+                    pin
+                } else {
+                    pkix
+                }
+            }
+            Authentication::DaneAndPin => {
+                if dane.is_ok() {
+                    pin
+                } else {
+                    dane
+                }
+            }
         }
+    }
+}
+
+/// What a host's certificate is held against beside the trusted roots.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Expected<'a> {
+    pub(crate) tlsa: Option<&'a TlsaSet>,
+    pub(crate) pins: &'a [Arc<Pin>],
+}
+
+impl Expected<'_> {
+    pub(crate) fn is_nothing(self) -> bool {
+        self.tlsa.is_none() && self.pins.is_empty()
     }
 }
 
@@ -79,6 +114,12 @@ impl TlsFacts {
 static NO_DANE_VERDICT: LazyLock<Verification> = LazyLock::new(|| Verification::Invalid {
     reason: "validation-failure",
     detail: "the certificate was not held against the TLSA records".to_owned(),
+});
+
+/// The same for pins.
+static NO_PIN_VERDICT: LazyLock<Verification> = LazyLock::new(|| Verification::Invalid {
+    reason: "validation-failure",
+    detail: "the certificate was not held against what the operator's rule pins".to_owned(),
 });
 
 /// Why there is no encrypted session.
@@ -152,6 +193,9 @@ pub enum TlsSetupError {
     /// The roots file has no certificate that can be a root.
     #[error("{0}: no certificate in this file can be used as a trust root")]
     NoRoots(String),
+    /// A certificate in a file of authorities is none of an authority.
+    #[error("{0}: certificate {1} of this file is not one of an authority; pin a host's own as a 'certificate'")]
+    NoAuthority(String, usize),
     /// No root at all.
     #[error("no trust root could be loaded: {0}")]
     NoTrust(String),
@@ -187,14 +231,10 @@ impl Roots {
     /// # Errors
     /// When the file cannot be read or has none that can be a root.
     pub fn with_file(mut self, path: &Path) -> Result<Roots, TlsSetupError> {
-        let shown = path.display().to_string();
-        let unreadable = |error: String| TlsSetupError::Unreadable { path: shown.clone(), error };
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|error| unreadable(error.to_string()))?;
+        let certificates = read_certificates(path)?;
         let (added, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
         if added == 0 {
-            return Err(TlsSetupError::NoRoots(shown));
+            return Err(TlsSetupError::NoRoots(path.display().to_string()));
         }
         self.extra.extend(certificates);
         Ok(self)
@@ -209,6 +249,12 @@ impl fmt::Display for Roots {
         write!(f, "{} {origin}", self.public.len())?;
         if self.extra.is_empty() { Ok(()) } else { write!(f, ", {} of trust_roots", self.extra.len()) }
     }
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsSetupError> {
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    certificates
+        .map_err(|error| TlsSetupError::Unreadable { path: path.display().to_string(), error: error.to_string() })
 }
 
 impl TlsEngine {
@@ -237,18 +283,18 @@ impl TlsEngine {
     }
 
     /// Shakes hands with `host`. Whatever its certificate, the handshake goes on; the verdict is in the facts, and
-    /// beside it that of the host's TLSA records, if there are any. With them SNI says their base domain
-    /// (RFC 7672 §3.2.3).
+    /// beside it those of the host's TLSA records and of pins, if there are any. With the former SNI says their base
+    /// domain (RFC 7672 §3.2.3).
     pub(crate) async fn handshake<S: Stream>(
         &self,
         stream: S,
         host: &RouteHost,
-        tlsa: Option<&TlsaSet>,
+        expected: Expected<'_>,
         patience: Duration,
     ) -> Result<(TlsStream<S>, Arc<TlsFacts>), HandshakeError> {
         let host = server_name(host)?;
-        let name = tlsa.map_or_else(|| Ok(host.clone()), |tlsa| dns_name(&tlsa.base))?;
-        let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone(), host, tlsa.cloned()));
+        let name = expected.tlsa.map_or_else(|| Ok(host.clone()), |tlsa| dns_name(&tlsa.base))?;
+        let verifier = Arc::new(RecordingVerifier::new(self.verifiers.clone(), host, expected));
         let config = Arc::new(self.config(verifier.clone()));
         let (stream, facts) = self.shake_hands(config, &name, stream, &verifier, patience).await?;
         Ok((stream, Arc::new(facts)))
@@ -336,6 +382,7 @@ fn facts_of<S>(
             .and_then(|leaf| Certificate::read(leaf, level_counts)),
         verification,
         dane: verifier.dane(),
+        pin: verifier.pin(),
         key_proof: verifier.key_proof(),
         resumed: false,
         duration,

@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::client::TlsStream;
 
 use super::verifier::RecordingVerifier;
-use super::{HandshakeError, TlsEngine, TlsFacts, server_name};
+use super::{Expected, HandshakeError, TlsEngine, TlsFacts, server_name};
 use crate::client::RouteHost;
 use crate::connection::Stream;
 
@@ -37,7 +37,7 @@ pub(crate) struct Failed {
 }
 
 impl TlsEngine {
-    /// As [`TlsEngine::handshake`] without TLSA records, except that an earlier session is resumed where one is kept. The
+    /// As [`TlsEngine::handshake`] without TLSA records and pins, except that an earlier session is resumed where one is kept. The
     /// facts are then those of the handshake that made it, as far as they are about the host and its certificate.
     ///
     /// A host that failed on a session is offered none for a while.
@@ -50,10 +50,10 @@ impl TlsEngine {
     ) -> Result<(TlsStream<S>, Arc<TlsFacts>), Failed> {
         let never = |error| Failed { error, had_session: false };
         if !self.sessions.are_kept() {
-            return self.handshake(stream, host, None, patience).await.map_err(never);
+            return self.handshake(stream, host, Expected::default(), patience).await.map_err(never);
         }
         let name = server_name(host).map_err(never)?;
-        let recorder = Arc::new(RecordingVerifier::new(self.verifiers.clone(), name.clone(), None));
+        let recorder = Arc::new(RecordingVerifier::new(self.verifiers.clone(), name.clone(), Expected::default()));
         let key = Key { address, host: host.to_string() };
         let source = self.sessions.take(&key, &recorder);
         let source = source.unwrap_or_else(|| Source::new(recorder.clone(), |verifier| self.config(verifier)));
@@ -84,6 +84,7 @@ fn carried_over(resumed: TlsFacts, full: &TlsFacts) -> TlsFacts {
         certificate: full.certificate.clone(),
         verification: full.verification.clone(),
         dane: full.dane.clone(),
+        pin: full.pin.clone(),
         key_proof: full.key_proof,
         resumed: true,
         ..resumed
@@ -275,7 +276,8 @@ impl Sessions {
     /// Keeps a source after a full handshake with these facts, whose chain is in date until `not_after`. Only one of TLS
     /// 1.3 with a valid certificate is.
     pub(super) fn keep(&self, key: Key, mut source: Source, facts: &Arc<TlsFacts>, not_after: Option<SystemTime>) {
-        let is_fit = facts.verification.is_ok() && facts.dane.is_none() && facts.version == "TLSv1.3";
+        let is_fit =
+            facts.verification.is_ok() && facts.dane.is_none() && facts.pin.is_none() && facts.version == "TLSv1.3";
         let until = not_after.map(|end| end.min(SystemTime::now() + self.lifetime));
         match until.filter(|_| is_fit && !source.offers_session()) {
             Some(until) => {

@@ -4,15 +4,17 @@ use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
 use policy::dane::TlsaSet;
+use policy::rule::Pin;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::Verifiers;
 use super::certificate::printable;
 use super::dane::{self, DaneVerdict};
+use super::pin;
 use super::raw_key::{self, KeyProof, Version};
+use super::{Expected, Verifiers};
 
 /// The verdict on a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,18 +145,22 @@ pub(super) struct RecordingVerifier {
     host: ServerName<'static>,
     tlsa: Option<TlsaSet>,
     dane: OnceLock<DaneVerdict>,
+    pins: Vec<Arc<Pin>>,
+    pin: OnceLock<Verification>,
     verdict: OnceLock<Verification>,
     chains_to_public_root: OnceLock<bool>,
     key_proof: OnceLock<KeyProof>,
 }
 
 impl RecordingVerifier {
-    pub(super) fn new(verifiers: Verifiers, host: ServerName<'static>, tlsa: Option<TlsaSet>) -> Self {
+    pub(super) fn new(verifiers: Verifiers, host: ServerName<'static>, expected: Expected<'_>) -> Self {
         RecordingVerifier {
             verifiers,
             host,
-            tlsa,
+            tlsa: expected.tlsa.cloned(),
             dane: OnceLock::new(),
+            pins: expected.pins.to_vec(),
+            pin: OnceLock::new(),
             verdict: OnceLock::new(),
             chains_to_public_root: OnceLock::new(),
             key_proof: OnceLock::new(),
@@ -183,6 +189,23 @@ impl RecordingVerifier {
         if verdict.verification.is_ok() && !self.key_proof().is_proved() {
             let words = "the certificate is the published one, but the host did not prove that it holds its key";
             return Some(DaneVerdict::invalid("validation-failure", words));
+        }
+        Some(verdict)
+    }
+
+    /// What the pins say, when there are any. An authority vouches for a certificate as the trusted roots do, so the key
+    /// must have been proved as for them; a pinned certificate is meant, as a published one is.
+    pub(super) fn pin(&self) -> Option<Verification> {
+        if self.pins.is_empty() {
+            return None;
+        }
+        let none = || Verification::invalid("validation-failure", "the handshake showed no certificate");
+        let verdict = self.pin.get().cloned().unwrap_or_else(none);
+        let by_authority = self.pins.iter().any(|pin| matches!(**pin, Pin::Authorities(_)));
+        let is_proved = if by_authority { self.key_proof() == KeyProof::Webpki } else { self.key_proof().is_proved() };
+        if verdict.is_ok() && !is_proved {
+            let words = "the certificate is as pinned, but its key or the signature in the handshake is too weak";
+            return Some(Verification::invalid("validation-failure", words));
         }
         Some(verdict)
     }
@@ -244,6 +267,7 @@ impl ServerCertVerifier for RecordingVerifier {
             let chain: Vec<_> = std::iter::once(end_entity).chain(intermediates).cloned().collect();
             let _ = self.dane.set(dane::verify(tlsa, &chain, now));
         }
+        let _ = self.pin.set(pin::verify(&self.pins, end_entity, intermediates, &self.host, now));
         let _ = self.verdict.set(verdict);
         let _ = self.chains_to_public_root.set(public);
         Ok(ServerCertVerified::assertion())

@@ -11,6 +11,7 @@ use delivery::resolve::Dns;
 use delivery::tls::{Roots, TlsEngine};
 use delivery::{Channel, Client, Job, Options, Outcome, Problem, Report, Reuse, Route, RouteHost, Timeouts};
 use policy::route::DomainPattern;
+use policy::rule::Rule;
 use policy::tls::{Fallback, Minimum, Resolved, Source, TlsPolicy, TlsTag, WhenLeft};
 use smtp::{Address, Reply, ReturnPath};
 use testkit::{Behaviour, Host, Identity, Lab, Receiver, Session, Zone};
@@ -50,6 +51,8 @@ pub(crate) struct Scenario {
     pub(crate) timeouts: Timeouts,
     /// The operator's routes, given the lab.
     pub(crate) routes: fn(&Lab) -> Vec<Route>,
+    /// The operator's rules.
+    pub(crate) rules: Vec<Rule>,
     /// Networks reached beside public ones.
     pub(crate) deliver_to_private: Vec<&'static str>,
     pub(crate) source_addresses: Vec<&'static str>,
@@ -74,6 +77,7 @@ impl Default for Scenario {
             tag: TlsTag::default(),
             timeouts: Timeouts { attempt: PATIENCE, ..Timeouts::default() },
             routes: |_| Vec::new(),
+            rules: Vec::new(),
             deliver_to_private: vec!["127.0.0.0/8", "::1/128"],
             source_addresses: Vec::new(),
             roots: None,
@@ -165,6 +169,7 @@ impl Scenario {
         };
         let roots = self.roots.map_or_else(|| Roots::of(lab.ca().roots()), |roots| roots(lab));
         Client::new(options, Dns::new(Some(lab.dns_addr())), TlsEngine::new(roots).unwrap())
+            .with_rules(self.rules.clone())
     }
 }
 

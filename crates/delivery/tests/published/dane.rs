@@ -16,11 +16,11 @@ fn domain(label: &str) -> String {
     format!("{label}.sec.test")
 }
 
-fn host(label: &str) -> String {
+pub(super) fn host(label: &str) -> String {
     format!("mx.{label}.sec.test")
 }
 
-fn to(label: &'static str) -> Scenario {
+pub(super) fn to(label: &'static str) -> Scenario {
     let (destination, recipient) = match label {
         "match" => ("match.sec.test", "bob@match.sec.test"),
         "wrong" => ("wrong.sec.test", "bob@wrong.sec.test"),
@@ -34,6 +34,10 @@ fn to(label: &'static str) -> Scenario {
     Scenario { destination, recipients: vec![recipient], ..Scenario::default() }
 }
 
+pub(super) fn sha256(octets: &[u8]) -> Vec<u8> {
+    digest(&SHA256, octets).as_ref().to_vec()
+}
+
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
@@ -42,11 +46,11 @@ fn hex(octets: &[u8]) -> String {
 fn record_of(behaviour: &Behaviour) -> String {
     let leaf = &behaviour.identity.as_ref().unwrap().chain[0];
     let (_, leaf) = x509_parser::parse_x509_certificate(leaf).unwrap();
-    format!("TLSA 3 1 1 {}", hex(digest(&SHA256, leaf.public_key().raw).as_ref()))
+    format!("TLSA 3 1 1 {}", hex(&sha256(leaf.public_key().raw)))
 }
 
 /// The world of all these tests; `None` where the tools are missing.
-async fn world(test: &str) -> Option<World> {
+pub(super) async fn world(test: &str) -> Option<World> {
     if !tools_or_skip(test) {
         return None;
     }

@@ -22,7 +22,12 @@ pub enum Minimum {
 pub enum Demander {
     /// The sender's `require_tls`.
     RequireTls,
-    /// The operator's route or rule.
+    /// `tls_fallback = defer`, which keeps mail from a host with an invalid certificate, also where others are content
+    /// with any.
+    TlsFallback,
+    /// The operator's route.
+    Route,
+    /// The operator's rule.
     Rule,
     /// The host's TLSA records (RFC 7672).
     Dane,
@@ -30,6 +35,34 @@ pub enum Demander {
     MtaSts,
     /// The message's REQUIRETLS (RFC 8689).
     Requiretls,
+}
+
+/// A setting of the sender's that others did not let have its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overridden {
+    /// `skip_verification`: the certificate had to be valid all the same.
+    SkipVerification,
+    /// The sending domain's `tls_fallback`: an invalid certificate led to something stricter.
+    TlsFallback,
+}
+
+/// What the operator's rules demand at a host ([`crate::rule`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleDemand {
+    /// The least protection.
+    pub minimum: Minimum,
+    /// The least that an invalid certificate leads to where nobody insists on anything.
+    pub fallback: Option<Fallback>,
+    /// Whether the certificate is pinned, which demands [`Minimum::Verified`].
+    pub pinned: bool,
+}
+
+impl Default for RuleDemand {
+    /// Nothing.
+    fn default() -> Self {
+        RuleDemand { minimum: Minimum::None, fallback: None, pinned: false }
+    }
 }
 
 /// What DANE says of a host (RFC 7672 §2.1, §2.2).
@@ -49,8 +82,10 @@ pub enum DaneDemand {
 pub struct Demands {
     /// The sender's. Its tag `TLS-Required: No` lifts what the *recipient* demands (RFC 8689 §5).
     pub sender: Resolved,
-    /// The operator's, for this destination.
-    pub rule: Minimum,
+    /// The operator's, on the route that leads there.
+    pub route: Minimum,
+    /// The operator's, by rules for this destination.
+    pub rule: RuleDemand,
     /// The host's.
     pub dane: DaneDemand,
     /// Whether the recipient domain's MTA-STS policy is in mode *enforce*. Mode *testing* demands nothing.
@@ -60,11 +95,17 @@ pub struct Demands {
 impl Demands {
     /// The sender's alone.
     pub fn of(sender: Resolved) -> Demands {
-        Demands { sender, rule: Minimum::None, dane: DaneDemand::None, mta_sts_enforced: false }
+        Demands {
+            sender,
+            route: Minimum::None,
+            rule: RuleDemand::default(),
+            dane: DaneDemand::None,
+            mta_sts_enforced: false,
+        }
     }
 }
 
-/// What makes a certificate valid.
+/// What makes a certificate valid: all that is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Authentication {
@@ -72,6 +113,12 @@ pub enum Authentication {
     Pkix,
     /// The host's TLSA records.
     Dane,
+    /// What the operator pinned, in place of the trusted roots.
+    Pin,
+    /// Both: the recipient's policy or the message asks for a chain to a trusted root.
+    PkixAndPin,
+    /// Both.
+    DaneAndPin,
 }
 
 /// What [`decide`] obeys at one host, and whose will it is.
@@ -87,6 +134,8 @@ pub struct Effective {
     pub demanded_by: Vec<Demander>,
     /// What `TLS-Required: No` lifted.
     pub lifted: Vec<Demander>,
+    /// The sender's settings that others overrode.
+    pub overridden: Vec<Overridden>,
 }
 
 impl Effective {
@@ -103,37 +152,82 @@ impl Effective {
 /// opportunistic sender insists on nothing, so a rule of `Encrypted` makes of it "TLS with any certificate": that
 /// sender would have taken plaintext.
 ///
+/// `tls_fallback` is asked where nobody insists on anything, and there the stricter of the sender's and the rules'
+/// counts. `Defer` says more than that, never a certificate that is not valid: with a demand for encryption it makes
+/// verified encryption.
+///
 /// Where usable TLSA records apply they are what authenticates, also for MTA-STS (RFC 8461 §2). `TLS-Required: No`
-/// lifts DANE and MTA-STS, never the sender's `require_tls` nor the operator's rule (RFC 8689 §5).
+/// lifts DANE and MTA-STS, never the sender's `require_tls` nor the operator's demands (RFC 8689 §5). A pin says what is
+/// valid in place of the trusted roots; beside it holds what others ask for by name: TLSA records, or the roots where
+/// MTA-STS (RFC 8461 §4.2) or REQUIRETLS (RFC 8689 §4.2.1) want a chain to one.
 pub fn strengthen(demands: Demands) -> Effective {
-    let Demands { sender, rule, dane, mta_sts_enforced } = demands;
+    let Demands { sender, route, rule, dane, mta_sts_enforced } = demands;
     let tls_not_required = sender.tag == TlsTag::NotRequired;
-    let requiretls = if sender.tag == TlsTag::Requiretls { Minimum::Verified } else { Minimum::None };
-    let of_recipient = [
-        (Demander::Dane, minimum_of(dane)),
-        (Demander::MtaSts, if mta_sts_enforced { Minimum::Verified } else { Minimum::None }),
+    let verified_if = |demanded| if demanded { Minimum::Verified } else { Minimum::None };
+    let requiretls = verified_if(sender.tag == TlsTag::Requiretls);
+    let of_recipient = [(Demander::Dane, minimum_of(dane)), (Demander::MtaSts, verified_if(mta_sts_enforced))];
+    let of_ours = [
+        (Demander::RequireTls, insists_on(sender.policy)),
+        (Demander::Route, route),
+        (Demander::Rule, rule.minimum.max(verified_if(rule.pinned))),
+        (Demander::Requiretls, requiretls),
     ];
-    let of_ours =
-        [(Demander::RequireTls, insists_on(sender.policy)), (Demander::Rule, rule), (Demander::Requiretls, requiretls)];
     let demanding = |demands: &[(Demander, Minimum)], least: Minimum| -> Vec<Demander> {
         demands.iter().filter(|(_, minimum)| *minimum >= least).map(|(who, _)| *who).collect()
     };
     let lifted = if tls_not_required { demanding(&of_recipient, Minimum::Encrypted) } else { Vec::new() };
     let standing: Vec<_> = of_ours.into_iter().chain(of_recipient).filter(|(who, _)| !lifted.contains(who)).collect();
     let greatest = standing.iter().map(|(_, minimum)| *minimum).max().unwrap_or(Minimum::None);
+    let fallback = sender.fallback.max(rule.fallback.unwrap_or_default());
+    let mut demanded_by = if greatest == Minimum::None { Vec::new() } else { demanding(&standing, greatest) };
+    let is_deferring = is_verifying(sender.policy) && fallback == Fallback::Defer;
+    if greatest == Minimum::Encrypted && is_deferring {
+        demanded_by.push(Demander::TlsFallback);
+    }
     let policy = match greatest {
         Minimum::None => sender.policy,
-        Minimum::Encrypted => TlsPolicy { requirement: Requirement::Required, verification: Verification::Skip },
-        Minimum::Verified => TlsPolicy { requirement: Requirement::Required, verification: Verification::Verify },
+        Minimum::Encrypted if !is_deferring => {
+            TlsPolicy { requirement: Requirement::Required, verification: Verification::Skip }
+        }
+        Minimum::Encrypted | Minimum::Verified => {
+            TlsPolicy { requirement: Requirement::Required, verification: Verification::Verify }
+        }
     };
     let by_dane = dane == DaneDemand::Authenticated && !tls_not_required;
-    Effective {
-        policy,
-        fallback: sender.fallback,
-        authentication: if by_dane { Authentication::Dane } else { Authentication::Pkix },
-        demanded_by: if greatest == Minimum::None { Vec::new() } else { demanding(&standing, greatest) },
-        lifted,
+    let by_roots = requiretls == Minimum::Verified || (mta_sts_enforced && !tls_not_required);
+    let authentication = match (by_dane, rule.pinned, by_roots) {
+        (true, false, _) => Authentication::Dane,
+        (true, true, _) => Authentication::DaneAndPin,
+        (false, true, false) => Authentication::Pin,
+        (false, true, true) => Authentication::PkixAndPin,
+        (false, false, _) => Authentication::Pkix,
+    };
+    let overridden = overridden(sender, policy, fallback);
+    Effective { policy, fallback, authentication, demanded_by, lifted, overridden }
+}
+
+/// Whether it is the table's first row, the one that `tls_fallback` speaks of.
+fn is_verifying(policy: TlsPolicy) -> bool {
+    (policy.requirement, policy.verification) == (Requirement::Opportunistic, Verification::Verify)
+}
+
+/// What the sender set and did not get. That he got TLS although he did not require it is no setting overridden: it is
+/// what [`Effective::is_raised`] tells.
+fn overridden(sender: Resolved, policy: TlsPolicy, fallback: Fallback) -> Vec<Overridden> {
+    let mut overridden = Vec::new();
+    if sender.policy.skip_verification() && !policy.skip_verification() {
+        overridden.push(Overridden::SkipVerification);
     }
+    let is_stricter = match insists_on(policy) {
+        Minimum::None => fallback > sender.fallback,
+        Minimum::Encrypted => false,
+        // Any certificate was set to do.
+        Minimum::Verified => sender.fallback == Fallback::Unverified,
+    };
+    if is_verifying(sender.policy) && is_stricter {
+        overridden.push(Overridden::TlsFallback);
+    }
+    overridden
 }
 
 fn minimum_of(dane: DaneDemand) -> Minimum {
@@ -154,89 +248,5 @@ pub fn insists_on(policy: TlsPolicy) -> Minimum {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tls::{TlsSettings, resolve};
-
-    fn sender(policy: TlsPolicy) -> Resolved {
-        tagged(policy, TlsTag::None)
-    }
-
-    fn tagged(policy: TlsPolicy, tag: TlsTag) -> Resolved {
-        let settings = TlsSettings {
-            tag: Some(tag),
-            require_tls: Some(policy.require_tls()),
-            skip_verification: Some(policy.skip_verification()),
-            ..TlsSettings::default()
-        };
-        resolve(settings, TlsSettings::default())
-    }
-
-    /// Every combination of demands.
-    fn all_demands() -> Vec<Demands> {
-        let mut all = Vec::new();
-        for policy in TlsPolicy::ALL {
-            for tag in [TlsTag::None, TlsTag::Requiretls, TlsTag::NotRequired] {
-                for rule in [Minimum::None, Minimum::Encrypted, Minimum::Verified] {
-                    for dane in [DaneDemand::None, DaneDemand::Encrypted, DaneDemand::Authenticated] {
-                        for mta_sts_enforced in [false, true] {
-                            all.push(Demands { sender: tagged(policy, tag), rule, dane, mta_sts_enforced });
-                        }
-                    }
-                }
-            }
-        }
-        all
-    }
-
-    #[test]
-    fn the_result_is_never_weaker_than_any_demand_that_stands() {
-        for demands in all_demands() {
-            let result = insists_on(strengthen(demands).policy);
-            let ours = insists_on(demands.sender.policy).max(demands.rule);
-            assert!(result >= ours, "{demands:?}");
-            match demands.sender.tag {
-                // Lifted: then the result is what our own side demands, and no more.
-                TlsTag::NotRequired => assert_eq!(result, ours, "{demands:?}"),
-                TlsTag::Requiretls => assert_eq!(result, Minimum::Verified, "{demands:?}"),
-                TlsTag::None => {
-                    assert!(result >= minimum_of(demands.dane), "{demands:?}");
-                    assert!(result == Minimum::Verified || !demands.mta_sts_enforced, "{demands:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn where_nobody_demands_more_the_sender_gets_what_he_asked_for() {
-        for policy in TlsPolicy::ALL {
-            let effective = strengthen(Demands::of(sender(policy)));
-            assert_eq!((effective.policy, effective.is_raised(policy)), (policy, false));
-            assert_eq!(effective.authentication, Authentication::Pkix);
-            let by_sender = if policy.require_tls() { vec![Demander::RequireTls] } else { Vec::new() };
-            assert_eq!(effective.demanded_by, by_sender);
-        }
-    }
-
-    #[test]
-    fn dane_authenticates_where_it_applies_and_is_not_lifted() {
-        for demands in all_demands() {
-            let applies = demands.dane == DaneDemand::Authenticated && demands.sender.tag != TlsTag::NotRequired;
-            let expected = if applies { Authentication::Dane } else { Authentication::Pkix };
-            assert_eq!(strengthen(demands).authentication, expected, "{demands:?}");
-        }
-    }
-
-    #[test]
-    fn those_who_insist_are_named_and_what_is_lifted_too() {
-        let opportunistic = Demands::of(sender(TlsPolicy::ALL[1]));
-        let both = Demands { dane: DaneDemand::Authenticated, mta_sts_enforced: true, ..opportunistic };
-        assert_eq!(strengthen(both).demanded_by, [Demander::Dane, Demander::MtaSts]);
-        let unusable = Demands { dane: DaneDemand::Encrypted, ..both };
-        assert_eq!(strengthen(unusable).demanded_by, [Demander::MtaSts]);
-        let lifted = strengthen(Demands { sender: tagged(TlsPolicy::ALL[1], TlsTag::NotRequired), ..both });
-        assert_eq!((lifted.demanded_by, lifted.lifted), (vec![], vec![Demander::Dane, Demander::MtaSts]));
-        let required = Demands { sender: tagged(TlsPolicy::ALL[2], TlsTag::NotRequired), ..both };
-        assert_eq!(strengthen(required).demanded_by, [Demander::RequireTls]);
-    }
-}
+#[path = "demands_tests.rs"]
+mod tests;

@@ -41,7 +41,7 @@ impl Display for Check {
 impl Check {
     fn write_domain(&self, sheet: &mut Sheet) {
         if let Some(route) = &self.route {
-            let demand = words::demand(route.tls, &[policy::tls::Demander::Rule], &[]);
+            let demand = words::demand(route.tls, &[policy::tls::Demander::Route], &[]);
             sheet.line(2, LABEL, "route", &format!("by a configured route to {}; {demand}", route.host));
         }
         let mx = match (self.dnssec.mx, &self.dnssec.mx_detail) {

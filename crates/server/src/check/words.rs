@@ -27,6 +27,11 @@ pub(super) fn fate(host: &HostProbe, Forecast { effective, fate }: &Forecast) ->
         Fate::Delivered(Protection::Verified) => match effective.authentication {
             Authentication::Dane => "within TLS, certificate verified by its TLSA records".to_owned(),
             Authentication::Pkix => "within TLS, certificate verified".to_owned(),
+            Authentication::Pin => "within TLS, with the pinned certificate".to_owned(),
+            Authentication::PkixAndPin => "within TLS, certificate verified, and as pinned".to_owned(),
+            Authentication::DaneAndPin => {
+                "within TLS, certificate verified by its TLSA records, and as pinned".to_owned()
+            }
         },
         Fate::Delivered(Protection::Encrypted) => match is_valid(host, effective.authentication) {
             true => "within TLS, certificate not asked for (it is valid)".to_owned(),
@@ -102,7 +107,9 @@ pub(super) fn demand(demanded: Minimum, by: &[Demander], lifted: &[Demander]) ->
 fn demander(who: Demander) -> &'static str {
     match who {
         Demander::RequireTls => "require_tls",
-        Demander::Rule => "the route",
+        Demander::TlsFallback => "tls_fallback",
+        Demander::Route => "the route",
+        Demander::Rule => "the operator's rule",
         Demander::Dane => "DANE",
         Demander::MtaSts => "MTA-STS",
         Demander::Requiretls => "REQUIRETLS",

@@ -262,6 +262,14 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(list(&config.routes, route)),
     },
     Key {
+        name: "rules",
+        shape: Shape::Tables,
+        meaning: "What you demand at some destinations; see [Rules](tls.md#rules-per-destination).",
+        unset: None,
+        read: set!(rules, rules()),
+        show: |config| Some(list(&config.rules, |rule| Value::Table(rule.table()))),
+    },
+    Key {
         name: "smtp_port",
         shape: Shape::Number,
         meaning: "Port at which MX hosts are reached. Anything but 25 is for laboratories.",
@@ -383,16 +391,19 @@ fn time(duration: Duration) -> Value {
     duration::format(duration).into()
 }
 
-fn route(route: &Route) -> Value {
-    let tls = match route.tls {
+pub(super) fn minimum(minimum: Minimum) -> &'static str {
+    match minimum {
         Minimum::None => "none",
         Minimum::Encrypted => "encrypted",
         Minimum::Verified => "verified",
-    };
+    }
+}
+
+fn route(route: &Route) -> Value {
     let mut table = toml::Table::new();
     table.insert("domain".into(), route.domain.to_string().into());
     table.insert("host".into(), format!("{}:{}", route.host, route.port).into());
-    table.insert("tls".into(), tls.into());
+    table.insert("tls".into(), minimum(route.tls).into());
     if let Some(credentials) = &route.credentials {
         table.insert("username".into(), credentials.username.as_str().into());
         table.insert("password".into(), Secret::REDACTED.into());

@@ -7,6 +7,7 @@ pub mod duration;
 mod error;
 pub mod keys;
 mod read;
+mod rules;
 pub mod show;
 mod source;
 pub mod types;
@@ -23,6 +24,7 @@ use store::Location;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
+pub use rules::Rule;
 pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, Route, Secret, Switch};
 
 /// Everything that can be configured, with its default from [`Config::default`].
@@ -75,6 +77,8 @@ pub struct Config {
     pub tls_session_lifetime: Duration,
     /// Recipient domains that go to a host of the operator's choice instead of their MX hosts. Default: none.
     pub routes: Vec<Route>,
+    /// What the operator demands at some destinations beside all others. Default: nothing.
+    pub rules: Vec<Rule>,
     /// The port at which MX hosts are reached; anything but 25 is for laboratories. Default 25.
     pub smtp_port: u16,
     /// No single reply of a receiver is awaited longer than this, a second to an hour. Default: RFC 5321 §4.5.3.2.
@@ -130,6 +134,7 @@ impl Default for Config {
             idle_connections_per_host: 10,
             tls_session_lifetime: Duration::from_secs(3600),
             routes: Vec::new(),
+            rules: Vec::new(),
             smtp_port: 25,
             smtp_timeout: None,
             connect_timeout: Duration::from_secs(30),

@@ -23,21 +23,22 @@ pub(super) type Read<T> = Result<T, Vec<Fault>>;
 /// Texts of a configuration are short; nothing here needs more.
 const TEXT_OCTETS: usize = 4096;
 /// Lists of a configuration are short too.
-const LIST_ITEMS: usize = 10_000;
+pub(super) const LIST_ITEMS: usize = 10_000;
 /// Waits of a retry schedule.
 const RETRY_WAITS: usize = 100;
 
 impl Node {
-    fn fault(&self, what: impl Display) -> Vec<Fault> {
+    pub(super) fn fault(&self, what: impl Display) -> Vec<Fault> {
         vec![Fault { place: self.place.clone(), path: String::new(), what: what.to_string() }]
     }
 
-    fn wrong_type(&self, expected: &str) -> Vec<Fault> {
+    pub(super) fn wrong_type(&self, expected: &str) -> Vec<Fault> {
         let found = match &self.value {
             Value::Text(_) => "a text",
             Value::Integer(_) => "a number",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
+            Value::Time(_) => "a time",
             Value::Other(name) => name,
         };
         self.fault(format_args!("must be {expected}, not {found}"))
@@ -99,7 +100,7 @@ impl Node {
     }
 
     /// A list, each item read by `item`; the faults of all items are told.
-    fn list<T>(&self, most: usize, item: impl Fn(&Node) -> Read<T>) -> Read<Vec<T>> {
+    pub(super) fn list<T>(&self, most: usize, item: impl Fn(&Node) -> Read<T>) -> Read<Vec<T>> {
         let Value::List(items) = &self.value else { return Err(self.wrong_type("a list")) };
         if items.len() > most {
             return Err(self.fault(format_args!("has more than {most} items")));
@@ -281,7 +282,7 @@ impl Node {
         }
     }
 
-    fn minimum(&self) -> Read<Minimum> {
+    pub(super) fn minimum(&self) -> Read<Minimum> {
         match self.text()? {
             "none" => Ok(Minimum::None),
             "encrypted" => Ok(Minimum::Encrypted),

@@ -24,11 +24,15 @@ pub fn as_toml(loaded: &Loaded) -> String {
                 None => writeln!(text, "# {} is not set  # {origin}", key.name),
             },
         };
+        for warning in warnings(key.name, loaded) {
+            let _ = writeln!(text, "# {warning}");
+        }
     }
     text
 }
 
-/// As a JSON object: for each key its `value` (null when there is none), `source` and `place`.
+/// As a JSON object: for each key its `value` (null when there is none), `source` and `place`, and `warnings` where there are
+/// any.
 pub fn as_json(loaded: &Loaded) -> serde_json::Value {
     let entries = KEYS.iter().zip(&loaded.origins).map(|(key, origin)| {
         let (source, place) = match origin {
@@ -36,9 +40,20 @@ pub fn as_json(loaded: &Loaded) -> serde_json::Value {
             Origin::Set(place @ Place::File { .. }) => ("file", Some(place.to_string())),
             Origin::Set(place @ Place::Variable(_)) => ("environment", Some(place.to_string())),
         };
-        (key.name.to_owned(), json!({ "value": key.value(&loaded.config), "source": source, "place": place }))
+        let mut entry = json!({ "value": key.value(&loaded.config), "source": source, "place": place });
+        let warnings = warnings(key.name, loaded);
+        if !warnings.is_empty() {
+            entry["warnings"] = json!(warnings);
+        }
+        (key.name.to_owned(), entry)
     });
     serde_json::Value::Object(entries.collect())
+}
+
+/// What is in order and likely not meant any more.
+fn warnings(key: &str, loaded: &Loaded) -> Vec<String> {
+    let now = jiff::Timestamp::now().as_second();
+    if key == "rules" { loaded.config.ended_rules(now) } else { Vec::new() }
 }
 
 fn in_words(origin: &Origin) -> String {

@@ -31,6 +31,8 @@ pub(super) enum Value {
     List(Vec<Node>),
     /// Names with their own places, and values.
     Table(Vec<(String, Place, Node)>),
+    /// A date, a time or both.
+    Time(String),
     /// Anything else, by TOML's name for it.
     Other(&'static str),
 }
@@ -163,6 +165,7 @@ fn node(value: Spanned<DeValue<'_>>, place: &dyn Fn(Range<usize>) -> Place) -> N
                 .map(|(name, value)| (name.get_ref().to_string(), place(name.span()), node(value, place)))
                 .collect(),
         ),
+        DeValue::Datetime(time) => Value::Time(time.to_string()),
         other => Value::Other(other.type_str()),
     };
     Node { value, place: here }
@@ -180,7 +183,8 @@ pub(super) fn unknown(kind: &str, name: &str, known: impl Iterator<Item = String
     let shown: String = name.chars().take(80).flat_map(char::escape_default).collect();
     let nearest = known.map(|candidate| (distance(name, &candidate), candidate)).min();
     match nearest {
-        Some((distance, candidate)) if distance <= 3 => {
+        // A short name is near to many.
+        Some((distance, candidate)) if distance <= 3 && distance < name.chars().count() => {
             format!("unknown {kind} '{shown}'; did you mean '{candidate}'?")
         }
         _ => format!("unknown {kind} '{shown}'"),

@@ -73,7 +73,7 @@ pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Clie
         };
         Arc::new(MtaSts::new(options, dns.clone(), &tls, policies))
     });
-    let client = Client::new(options, dns, tls);
+    let client = Client::new(options, dns, tls).with_rules(config.rules.iter().map(|rule| rule.rule.clone()).collect());
     Ok(match mta_sts {
         Some(mta_sts) => client.with_mta_sts(mta_sts),
         None => client,

@@ -213,11 +213,35 @@ async fn a_route_stands_in_for_what_is_published() {
     let found = json(&check_with(&lab, "d.test", &["--json"], &settings));
     assert_eq!(found["route"], serde_json::json!({ "host": "mx.smart.test", "tls": "encrypted" }));
     assert_eq!(outcomes(&found["hosts"][0]["settings"]), ["left"; 6], "{found:#}");
-    assert_eq!(found["hosts"][0]["settings"][5]["demanded-by"], serde_json::json!(["rule"]), "nobody lifts that");
+    assert_eq!(found["hosts"][0]["settings"][5]["demanded-by"], serde_json::json!(["route"]), "nobody lifts that");
     assert!(found["tls-reporting"].is_null() && found["dnssec"]["mx"].is_null(), "{found:#}");
     let text = read(&check_with(&lab, "d.test", &[], &settings));
     let words = "route by a configured route to mx.smart.test; any TLS, for the route";
     assert!(text.contains(words), "{text}");
+}
+
+/// The server itself reads the rule and obeys it: a host that all the world trusts is not the one that is pinned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_is_taken_into_account() {
+    let mut lab = Lab::empty().await.unwrap();
+    lab.add("d", Behaviour::default()).await.unwrap();
+    let rule = |keys: &str| format!("[{{ hosts = [\"*.d.test\"], {keys} }}]");
+    let other = rule(&format!("certificate = [\"{}\"]", "07".repeat(32)));
+    let settings = [("WAXWING_RULES", other.as_str())];
+    let found = json(&check_with(&lab, "d.test", &["--json"], &settings));
+    assert_eq!(outcomes(&found["hosts"][0]["settings"]), ["left"; 6], "{found:#}");
+    assert_eq!(found["hosts"][0]["settings"][0]["demanded-by"], serde_json::json!(["rule"]));
+    let text = read(&check_with(&lab, "d.test", &[], &settings));
+    let words = "verified TLS, for the operator's rule: left, since the certificate is none of those that";
+    assert!(text.contains(words), "{text}");
+
+    let fingerprint = found["hosts"][0]["tls"]["certificate"]["sha256"].as_str().unwrap();
+    let same = rule(&format!("certificate = [\"{fingerprint}\"]"));
+    let text = read(&check_with(&lab, "d.test", &[], &[("WAXWING_RULES", same.as_str())]));
+    assert!(text.contains("verified TLS, for the operator's rule: within TLS, with the pinned certificate"), "{text}");
+    let ended = rule("minimum = \"verified\", until = 2020-02-29");
+    let found = json(&check_with(&lab, "d.test", &["--json"], &[("WAXWING_RULES", ended.as_str())]));
+    assert_eq!(outcomes(&found["hosts"][0]["settings"])[1], "encrypted", "{found:#}");
 }
 
 /// A domain for each thing that DNSSEC can say, with a receiver; and the settings that find them.
