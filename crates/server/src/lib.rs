@@ -12,5 +12,6 @@ mod dkim;
 pub mod doctor;
 pub mod queue;
 pub mod serve;
+mod templates;
 mod text;
 pub mod tlsrpt;

@@ -26,6 +26,7 @@ pub mod posture;
 mod queue;
 mod sqlite;
 mod store;
+pub mod template;
 mod time;
 pub mod tlsrpt;
 

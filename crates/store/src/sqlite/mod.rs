@@ -7,7 +7,7 @@
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`].
+//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`], [`template`].
 
 mod copy;
 mod dkim;
@@ -27,6 +27,7 @@ mod reserve;
 mod row;
 mod schema;
 mod sts;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

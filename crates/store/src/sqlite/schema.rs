@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     super::dkim::TABLES,
     super::key::ACCESS,
     super::copy::TABLES,
+    super::template::TABLES,
 ];
 
 /// The version that this program reads and writes.

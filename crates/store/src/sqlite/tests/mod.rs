@@ -14,6 +14,7 @@ mod queue;
 mod scale;
 mod settings;
 mod sts;
+mod template;
 mod tlsrpt;
 
 use std::path::PathBuf;
@@ -86,6 +87,7 @@ fn message(recipients: &[&str]) -> NewMessage {
         deliver_at: None,
         expires_at: None,
         recipients: recipients.iter().map(|text| address(text)).collect(),
+        template: None,
         copies: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
