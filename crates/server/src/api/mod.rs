@@ -12,6 +12,7 @@ mod openapi;
 mod operation;
 mod schema;
 mod sending;
+mod templates;
 mod tls;
 mod tls_reports;
 
@@ -58,6 +59,7 @@ impl App {
 fn operations() -> Vec<Operation> {
     let areas = [
         ("sending", sending::operations()),
+        ("templates", templates::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
         ("keys", keys::operations()),

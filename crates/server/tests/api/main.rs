@@ -7,6 +7,7 @@ mod events;
 mod keys;
 mod sending;
 mod support;
+mod templates;
 mod tenants;
 mod tls;
 mod tls_reports;

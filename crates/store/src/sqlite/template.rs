@@ -7,11 +7,11 @@ use super::message::random_text;
 use super::row::{damaged, from_json, get, number, time, to_json};
 use super::writer::Writing;
 use super::{Engine, is_duplicate};
+use crate::StoreError;
 use crate::template::{
     NamePage, NewTemplate, NewTemplateVersion, TEMPLATES_PER_DOMAIN, Template, TemplateVersion, TemplateVersionChange,
     VERSIONS_PER_TEMPLATE,
 };
-use crate::StoreError;
 
 /// `message.template`: which one the message was made of, as JSON.
 pub(super) const TABLES: &str = "
