@@ -50,6 +50,17 @@ pub(super) fn configuration(loaded: &Loaded) -> Point {
     }
 }
 
+/// The operator's rules; `None` where there are none.
+pub(super) fn rules(config: &Config) -> Option<Point> {
+    let ended = config.ended_rules(Timestamp::now().as_micros().div_euclid(1_000_000));
+    let about = "rules";
+    match config.rules.len() {
+        0 => None,
+        count if ended.is_empty() => Some(Point::ok(about, format!("{count}"))),
+        _ => Some(Point::warning(about, ended.join("; "), "take it out, or give it another 'until'")),
+    }
+}
+
 pub(super) fn store(config: &Config, inspected: &Result<Option<Inspection>, StoreError>) -> Point {
     let (about, location) = ("store", &config.store);
     let store = match inspected {

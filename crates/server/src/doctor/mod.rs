@@ -80,6 +80,7 @@ impl Point {
 pub async fn run(loaded: &Loaded, options: Options) -> Diagnosis {
     let config = &loaded.config;
     let mut points = vec![machine::configuration(loaded)];
+    points.extend(machine::rules(config));
     let inspected = Store::inspect(&config.store).await;
     points.push(machine::store(config, &inspected));
     let store = inspected.as_ref().ok().and_then(Option::as_ref);

@@ -124,6 +124,7 @@ async fn each_thing_that_is_wrong_is_found() {
     let settings = [
         ("RESOLVER", resolver.as_str()),
         ("HTTP_LISTEN", &address),
+        ("RULES", "[{ hosts = [\"*\"], minimum = \"encrypted\", until = 2020-02-29 }]"),
         ("TLS_REPORT_DKIM_SELECTOR", "s1"),
         ("EHLO_NAME", "nowhere.sender.example"),
         ("TRUST_ROOTS", "none.pem"),
@@ -135,6 +136,7 @@ async fn each_thing_that_is_wrong_is_found() {
     assert_eq!((code, &found["state"]), (Some(1), &"problem".into()), "{found:#}");
     for (about, state, words) in [
         ("configuration", "warning", "chmod o-r"),
+        ("rules", "warning", "rules[1] has ended (until 2020-02-29)"),
         ("store", "warning", "there is none at sqlite:./data"),
         ("http_listen", "problem", "is taken by another program"),
         ("trust roots", "problem", "none.pem"),
