@@ -1,4 +1,4 @@
-//! Waxwing, the program: configuration, command line, HTTP API, queue.
+//! Waxwing, the program: configuration, command line, HTTP API, queue, webhooks.
 
 #![forbid(unsafe_code)]
 
@@ -18,3 +18,4 @@ mod submission;
 mod templates;
 mod text;
 pub mod tlsrpt;
+pub mod webhooks;

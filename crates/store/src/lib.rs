@@ -28,9 +28,11 @@ pub mod posture;
 mod queue;
 mod sqlite;
 mod store;
+pub mod suppression;
 pub mod template;
 mod time;
 pub mod tlsrpt;
+pub mod webhook;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use credential::{Credential, PasswordHash};

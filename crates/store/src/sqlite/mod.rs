@@ -8,7 +8,7 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
 //!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
-//!   [`dns_check`], [`credential`], [`template`].
+//!   [`dns_check`], [`credential`], [`webhook`], [`template`].
 
 mod copy;
 mod credential;
@@ -30,15 +30,18 @@ mod reserve;
 mod row;
 mod schema;
 mod sts;
+mod suppression;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod webhook;
 mod writer;
 
 use std::time::Duration;
 
 pub(crate) use inspect::inspect;
+pub(crate) use message::random_text;
 
 use crate::{Location, Role, Stats, StoreError};
 

@@ -18,6 +18,8 @@ const STEPS: &[&str] = &[
     super::copy::TABLES,
     super::dns_check::TABLES,
     super::credential::TABLES,
+    super::webhook::TABLES,
+    super::suppression::TABLES,
     super::template::TABLES,
 ];
 

@@ -10,7 +10,7 @@ use crate::api::http::time::to_epoch;
 use crate::copies::Placeholders;
 
 /// The event object.
-pub(super) fn event(event: &Event) -> Value {
+pub(in crate::api) fn event(event: &Event) -> Value {
     let message = &*event.message;
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| {

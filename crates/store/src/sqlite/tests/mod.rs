@@ -15,8 +15,10 @@ mod queue;
 mod scale;
 mod settings;
 mod sts;
+mod suppression;
 mod template;
 mod tlsrpt;
+mod webhook;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
