@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Rows, params};
 use smtp::{Domain, EnhancedCode};
 
 use super::posture::{Recorded, Tally};
-use super::row::{get, number, optional_json, optional_time, parsed, resolved, time, to_json};
+use super::row::{from_json, get, number, optional_json, optional_time, parsed, resolved, time, to_json};
 use super::writer::Writing;
 use super::{Engine, event, suppression};
 use crate::{
