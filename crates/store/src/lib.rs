@@ -30,6 +30,7 @@ mod site;
 mod sqlite;
 mod store;
 pub mod suppression;
+pub mod template;
 mod time;
 pub mod tlsrpt;
 pub mod webhook;

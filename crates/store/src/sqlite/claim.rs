@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use policy::site::Site;
-use rusqlite::{OptionalExtension, Row, Rows, params};
+use rusqlite::{OptionalExtension, Rows, params};
 use smtp::Domain;
 
 use super::Engine;
 use super::queue::{give_up, give_up_destination};
-use super::row::{from_json, get, number, optional_time, parsed, resolved, time, to_json};
+use super::row::{from_json, get, number, optional_json, optional_time, parsed, resolved, time, to_json};
 use super::site::{hold_destination, hold_site, refresh, refresh_site};
 use super::writer::Writing;
 use crate::{
@@ -365,17 +365,10 @@ fn job_of(
         dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
-        copy_plan: copy_plan(row)?,
+        copy_plan: optional_json(row, "copy_plan")?,
         expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
     }))
-}
-
-fn copy_plan(row: &Row<'_>) -> Result<Option<serde_json::Value>, StoreError> {
-    match get::<Option<String>>(row, "copy_plan")? {
-        Some(_) => from_json(row, "copy_plan").map(Some),
-        None => Ok(None),
-    }
 }
 
 /// What no gate limits, for tests and tools.
