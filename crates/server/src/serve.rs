@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
-use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::queue::{self, ClientError, Queue, StoredPolicies};
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::{CertificateError, Certificates};
 use crate::submission::{self, Listeners, Running};
@@ -111,10 +111,7 @@ impl Server {
             store.clone(),
             client,
             config.retry_schedule.clone(),
-            Concurrency {
-                total: config.concurrency_total.into(),
-                per_destination: config.concurrency_per_destination.into(),
-            },
+            queue::limits_of(&config),
             accepted.clone(),
             tally.clone(),
         )

@@ -6,11 +6,12 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
-//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
-//!   [`dns_check`], [`credential`], [`webhook`].
+//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
+//!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
+//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`secret`], [`bounce`].
 
 mod bounce;
+mod claim;
 mod copy;
 mod credential;
 mod dkim;
@@ -31,8 +32,10 @@ mod reserve;
 mod row;
 mod schema;
 mod secret;
+mod site;
 mod sts;
 mod suppression;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

@@ -20,6 +20,8 @@ const STEPS: &[&str] = &[
     super::credential::TABLES,
     super::webhook::TABLES,
     super::suppression::TABLES,
+    super::template::TABLES,
+    super::site::TABLES,
     super::secret::TABLES,
     super::bounce::TABLES,
 ];
