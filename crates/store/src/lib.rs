@@ -33,8 +33,8 @@ pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{
-    AttemptRecord, ConnectionRecord, Cursor, CursorError, Direction, Event, EventKind, EventQuery, FailureReason,
-    Field, Filter, NewEvent, Severity,
+    AttemptRecord, ConnectionRecord, Cursor, CursorError, Direction, Event, EventCount, EventKind, EventQuery,
+    FailureReason, Field, Filter, NewEvent, Severity,
 };
 pub use key::{ApiKey, KeyHash, KeyRole, KeyScope, NewKey};
 pub use location::{Location, LocationError, Role};

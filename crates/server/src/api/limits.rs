@@ -50,6 +50,15 @@ pub(crate) const EXPRESSION_WORDS: usize = 64;
 /// Deepest nesting of a filter expression.
 pub(crate) const EXPRESSION_DEPTH: usize = 16;
 
+/// Most events on a page of the logs, as Mailgun has it.
+pub(crate) const LOGS_PER_PAGE: usize = 100;
+/// Most values in the filter of a request in JSON, and events that it names.
+pub(crate) const LOG_VALUES: usize = 100;
+/// Longest question in JSON, in octets.
+pub(crate) const JSON_OCTETS: usize = 256 * 1024;
+/// Time to send one.
+pub(crate) const JSON_TIME: Duration = Duration::from_secs(30);
+
 /// Reports about TLS that strangers may upload in a minute, all together.
 pub(crate) const UPLOADS_PER_MINUTE: u32 = 60;
 /// Uploaded reports that are read at the same time.

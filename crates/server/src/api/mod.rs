@@ -1,6 +1,7 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
 mod access;
+mod analytics;
 mod docs;
 mod domains;
 mod events;
@@ -59,6 +60,7 @@ fn operations() -> Vec<Operation> {
     let areas = [
         ("sending", sending::operations()),
         ("events", events::operations()),
+        ("analytics", analytics::operations()),
         ("domains", domains::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),

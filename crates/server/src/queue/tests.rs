@@ -68,7 +68,7 @@ impl Scene {
 
     async fn kinds(&self) -> Vec<EventKind> {
         let query = EventQuery {
-            domain: "sender.example".parse().unwrap(),
+            domain: Some("sender.example".parse().unwrap()),
             begin: None,
             end: None,
             direction: Direction::Ascending,

@@ -5,6 +5,7 @@ mod copies;
 mod domains;
 mod events;
 mod keys;
+mod logs;
 mod sending;
 mod support;
 mod tenants;

@@ -140,15 +140,15 @@ async fn guarded_operations(server: &Server) -> Vec<Operation> {
 /// A server with a victim that has sent something, and another tenant.
 async fn two_tenants() -> Server {
     let server = Server::start().await;
-    for name in [VICTIM, OTHER] {
+    for (name, subject) in [(VICTIM, "for your eyes only"), (OTHER, "for others")] {
         server.add_domain(name, TlsSettings::default()).await;
-        let answer = server.send_for(name, &[("subject", "for your eyes only")]).await;
+        let answer = server.send_for(name, &[("subject", subject)]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     server
 }
 
-async fn key_of(server: &Server, domain: &str, role: KeyRole) -> String {
+pub(crate) async fn key_of(server: &Server, domain: &str, role: KeyRole) -> String {
     let (key, scope) = (format!("key-{}-{domain}", role.as_str()), KeyScope::Domain(domain.parse().unwrap()));
     let (hash, now) = (KeyHash::of(&key), Timestamp::now());
     let new = NewKey { hash, description: String::new(), hint: String::new(), scope, role, expires_at: None, now };

@@ -9,7 +9,7 @@ use crate::api::http::time::to_epoch;
 use crate::copies::Placeholders;
 
 /// The event object.
-pub(super) fn event(event: &Event) -> Value {
+pub(in crate::api) fn event(event: &Event) -> Value {
     let message = &*event.message;
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| {
@@ -51,7 +51,7 @@ pub(super) fn event(event: &Event) -> Value {
 }
 
 /// How many of the events fit a page of so many octets; one always does.
-pub(super) fn that_fit(events: &[Event], octets: usize) -> usize {
+pub(in crate::api) fn that_fit(events: &[Event], octets: usize) -> usize {
     let mut left = octets;
     let fits = |event: &&Event| {
         let fits = weight(event) <= left;

@@ -170,7 +170,7 @@ fn outcomes(jobs: &[Job], state: NewState, events: &[NewEvent]) -> Vec<Recipient
 
 fn query(filter: Filter) -> EventQuery {
     EventQuery {
-        domain: domain("sender.example"),
+        domain: Some(domain("sender.example")),
         begin: None,
         end: None,
         direction: Direction::Ascending,
