@@ -178,7 +178,8 @@ debian_root() {
     [ -e "$kit/debian/.complete" ] || skip "Debian's mail servers were not unpacked (script/bootstrap)"
     can_be_root || skip "needs root, or sudo without a password, to enter a root folder of its own"
     server_root=$scratch/root
-    cp -a "$kit/debian" "$server_root"
+    mkdir "$server_root"
+    cp -a "$kit/debian/." "$server_root" # the contents: a link to a kit elsewhere must not become the root itself
     chmod 755 "$scratch" # the servers' users come through here to their mail
     mkdir -p "$server_root"/{dev,etc/certificates,proc,run,tmp,var/lib,var/log,var/mail,var/run,var/spool/mail}
     local user id=2000
@@ -255,6 +256,17 @@ twelve_cells() {
     as_root env PYTHONPATH="$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1 INTEROP_URL="$INTEROP_URL" INTEROP_KEY="$INTEROP_KEY" \
         NO_PROXY="$NO_PROXY" "${settings[@]}" python3 "$interop/lib/matrix.py" \
         --domain "$domain" --mail "$server_root$mail" --log "$server_root$log" --waxwing "$waxwing" "$@"
+    signatures_hold "$server_root$mail"
+}
+
+# signatures_hold MAIL: dkimpy checks what the matrix sent and the receiver kept.
+signatures_hold() {
+    if ! "$kit/venv/bin/python" -c 'import dkim, nacl' 2>/dev/null; then
+        echo "  -     no dkimpy (script/bootstrap): signatures are not checked"
+        return
+    fi
+    as_root env PYTHONPATH="$PYTHONPATH" PYTHONDONTWRITEBYTECODE=1 INTEROP_URL="$INTEROP_URL" INTEROP_KEY="$INTEROP_KEY" \
+        NO_PROXY="$NO_PROXY" "$kit/venv/bin/python" "$interop/lib/signatures.py" --sender sender.test --mail "$1"
 }
 
 # --- Mailgun clients -------------------------------------------------------------------------------------------------

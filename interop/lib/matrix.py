@@ -46,6 +46,9 @@ def main():
     table = BROKEN if arguments.handshake_breaks else TABLE
 
     api.ok("POST", "/v4/domains", [("name", SENDER)])
+    # A second signature, beside the RSA key that the domain was made with.
+    api.ok("POST", "/v1/dkim/keys", [("signing_domain", SENDER), ("selector", "ed"), ("type", "ed25519")])
+    api.ok("PUT", f"/v4/domains/{SENDER}/keys/ed/activate")
     cells = {recipient(state, settings, arguments): (state, settings) for settings in table for state in table[settings]}
     for address, (state, (require, skip)) in cells.items():
         options = {"o:require-tls": require, "o:skip-verification": skip, "h:X-Cell": address}

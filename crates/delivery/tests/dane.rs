@@ -1,6 +1,9 @@
 //! DANE's lookups against signed zones that a real authority serves, through a real resolver, by both of our ways to
 //! secure an answer.
 
+#[path = "dane/shapes.rs"]
+mod shapes;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -280,6 +280,72 @@ async fn nothing_connects_to_what_is_not_allowed() {
     assert_eq!(run.outcomes(), [("delivered", 250)]);
 }
 
+/// Addresses that lead to this machine or beside it without looking so, and an operator who allows loopback alone.
+#[tokio::test]
+async fn other_names_of_what_is_not_allowed() {
+    let mut lab = testkit::Lab::empty().await.unwrap();
+    let receiver = lab.add("d", good()).await.unwrap();
+    for address in [
+        "0.0.0.0",
+        "0.0.0.1",
+        "169.254.169.254",
+        "255.255.255.255",
+        "::",
+        "::ffff:0.0.0.0",
+        "::ffff:10.0.0.1",
+        "::7f00:2",
+        "64:ff9b::7f00:2",
+        "2002:7f00:2::1",
+        "fe80::1",
+    ] {
+        let only = |zone: Zone| zone.without("mx.d.test").address("mx.d.test", address.parse().unwrap());
+        lab.dns().update(only);
+        let report = Scenario { deliver_to_private: vec!["127.0.0.0/8"], ..Scenario::default() }.attempt(&lab).await;
+        let steps: Vec<_> = report.steps.iter().map(|step| (step.result, step.reason)).collect();
+        assert_eq!(steps, [("skipped", Some("address-prohibited"))], "{address}");
+    }
+    assert!(receiver.sessions().is_empty());
+}
+
+/// The address that was looked at is the one that is connected to, both times: a name that leads elsewhere meanwhile
+/// leads nobody.
+#[tokio::test]
+async fn an_address_is_looked_up_once_for_all_its_connections() {
+    let mut lab = testkit::Lab::empty().await.unwrap();
+    let greeting = Some(Answer::new(220, "hi").after(Duration::from_millis(500)));
+    let behaviour = Behaviour { tls: Tls::Broken(testkit::Breakage::Garbage), greeting, ..good() };
+    let receiver = lab.add("d", behaviour).await.unwrap();
+    let flips = async {
+        while receiver.sessions().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        lab.dns().update(|zone| zone.without("mx.d.test").a("mx.d.test", [169, 254, 169, 254].into()));
+    };
+    let scenario = Scenario::default();
+    let (report, ()) = tokio::join!(scenario.attempt(&lab), flips);
+    let steps: Vec<_> = report.steps.iter().map(|step| (step.result, step.address)).collect();
+    let address = Some(receiver.address().ip());
+    assert_eq!(steps, [("plaintext-retry", address), ("delivered", address)]);
+}
+
+#[tokio::test]
+async fn names_beyond_ascii_are_asked_for_in_a_labels() {
+    let zone = |zone: Zone, _: &testkit::Lab| {
+        let zone = zone.mx("xn--bcher-kva.test", 10, "mx.xn--bcher-kva.test");
+        zone.a("mx.xn--bcher-kva.test", [127, 0, 0, 2].into())
+    };
+    let identity = |lab: &testkit::Lab| Some(lab.ca().issue(&testkit::Issue::new("mx.xn--bcher-kva.test")).unwrap());
+    let policy = switches(true, false);
+    for destination in ["bücher.test", "BÜCHER.test", "xn--bcher-kva.test"] {
+        let run = Scenario { destination, zone, identity, policy, ..Scenario::default() }.run().await;
+        assert_eq!(run.outcomes(), [("delivered", 250)], "{destination}: {:?}", run.report.steps);
+        assert!(run.channel().unwrap().certificate_verified());
+        let sessions = run.sessions(0, 1).await;
+        assert_eq!(sessions[0].tls.as_ref().unwrap().sni.as_deref(), Some("mx.xn--bcher-kva.test"));
+        run.assert_clean();
+    }
+}
+
 #[tokio::test]
 async fn a_configured_source_address_is_used_and_no_other() {
     let run = Scenario { source_addresses: vec!["::1", "127.0.0.99"], ..Scenario::default() }.run().await;

@@ -169,17 +169,17 @@ async fn records_that_announce_nothing() {
     assert_eq!(found.failure(), Some((STS_POLICY_FETCH_ERROR, "mta-sts.d.test has no address")));
 }
 
-/// Each way in which a policy host can fail: without a kept policy there is none, with one it applies.
-#[tokio::test]
-async fn a_policy_host_that_fails() {
-    let policy = || POLICY.to_owned();
-    let identity = |issue: Issue| move |lab: &Lab| lab.ca().issue(&issue).unwrap();
-    type MakeIdentity = Box<dyn Fn(&Lab) -> Identity>;
-    type Case = (&'static str, (PolicyAnswer, Option<MakeIdentity>), &'static str, &'static str);
-    let certificate = |make: MakeIdentity| (PolicyAnswer::Policy(policy()), Some(make));
+type MakeIdentity = Box<dyn Fn(&Lab) -> Identity>;
+/// What a policy host does, the reason that it comes to, and part of the words.
+type Failing = (&'static str, (PolicyAnswer, Option<MakeIdentity>), &'static str, &'static str);
+
+fn policy() -> String {
+    POLICY.to_owned()
+}
+
+fn failing_answers() -> Vec<Failing> {
     let answer = |answer| (answer, None::<MakeIdentity>);
-    let host = "mta-sts.d.test";
-    let cases: [Case; 18] = [
+    vec![
         ("redirect", answer(PolicyAnswer::Redirect(policy())), STS_POLICY_FETCH_ERROR, "301"),
         ("404", answer(PolicyAnswer::Status(404, policy())), STS_POLICY_FETCH_ERROR, "404"),
         ("500", answer(PolicyAnswer::Status(500, policy())), STS_POLICY_FETCH_ERROR, "500"),
@@ -215,7 +215,33 @@ async fn a_policy_host_that_fails() {
             STS_POLICY_FETCH_ERROR,
             "broke off",
         ),
+        (
+            "no type",
+            answer(PolicyAnswer::Raw(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{POLICY}", POLICY.len()))),
+            STS_POLICY_FETCH_ERROR,
+            "sent ''",
+        ),
+        (
+            "an address",
+            answer(PolicyAnswer::Policy(POLICY.replace("mx.d.test", "127.0.0.2"))),
+            STS_POLICY_INVALID,
+            "'127.0.0.2' cannot be the 'mx'",
+        ),
+        (
+            "a wildcard in the middle",
+            answer(PolicyAnswer::Policy(POLICY.replace("mx.d.test", "mx.*.test"))),
+            STS_POLICY_INVALID,
+            "'mx.*.test' cannot be the 'mx'",
+        ),
         ("invalid", answer(PolicyAnswer::Policy("version: STSv1\nmode: off\n".into())), STS_POLICY_INVALID, "'off'"),
+    ]
+}
+
+fn failing_certificates() -> Vec<Failing> {
+    let identity = |issue: Issue| move |lab: &Lab| lab.ca().issue(&issue).unwrap();
+    let certificate = |make: MakeIdentity| (PolicyAnswer::Policy(policy()), Some(make));
+    let host = "mta-sts.d.test";
+    vec![
         (
             "expired",
             certificate(Box::new(identity(Issue { validity: Validity::Expired, ..Issue::new(host) }))),
@@ -235,8 +261,13 @@ async fn a_policy_host_that_fails() {
             STS_WEBPKI_INVALID,
             "certificate",
         ),
-    ];
-    for (name, (answer, identity), reason, words) in cases {
+    ]
+}
+
+/// Each way in which a policy host can fail: without a kept policy there is none, with one it applies.
+#[tokio::test]
+async fn a_policy_host_that_fails() {
+    for (name, (answer, identity), reason, words) in failing_answers().into_iter().chain(failing_certificates()) {
         let mut world = World::new().await;
         world.options.fetch_timeout = Duration::from_secs(3);
         let identity = identity.map(|make| make(&world.lab));
@@ -367,7 +398,7 @@ async fn private_addresses_are_not_reached() {
     let mut world = World::new().await;
     world.publish_good("1", POLICY);
     world.options.deliver_to_private = Vec::new();
-    for address in ["127.0.0.1", "169.254.169.254", "10.0.0.1", "::1", "::ffff:127.0.0.1", "fd00::1"] {
+    for address in ["127.0.0.1", "0.0.0.0", "169.254.169.254", "10.0.0.1", "::", "::1", "::ffff:127.0.0.1", "fd00::1"] {
         world
             .lab
             .dns()

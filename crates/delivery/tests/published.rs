@@ -4,6 +4,8 @@
 mod common;
 #[path = "published/dane.rs"]
 mod dane;
+#[path = "published/dane_names.rs"]
+mod dane_names;
 #[path = "published/rules.rs"]
 mod rules;
 

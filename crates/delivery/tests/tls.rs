@@ -1,10 +1,13 @@
 //! Every TLS state of a host under every policy: what is reported, and what the host saw.
 
 mod common;
+#[path = "tls/paths.rs"]
+mod paths;
 
 use std::time::Duration;
 
 use common::{Run, Scenario, all, assert_nothing_said};
+use delivery::tls::Roots;
 use delivery::{Channel, Outcome, PlaintextReason, Timeouts};
 use policy::tls::{Fallback, Observed, Protection, TlsPolicy, Verdict, decide};
 use smtp::EnhancedCode;
@@ -17,13 +20,15 @@ struct State {
     name: &'static str,
     tls: Tls,
     identity: fn(&Lab) -> Option<Identity>,
+    /// What is trusted, where that is not the lab's authority.
+    roots: Option<fn(&Lab) -> Roots>,
     drop_after: Option<Stage>,
     observed: Observed,
     code: &'static str,
 }
 
 fn state(name: &'static str, tls: Tls, observed: Observed, code: &'static str) -> State {
-    State { name, tls, identity: |_| None, drop_after: None, observed, code }
+    State { name, tls, identity: |_| None, roots: None, drop_after: None, observed, code }
 }
 
 fn certificate(
@@ -150,7 +155,10 @@ async fn deliver(state: &State, policy: TlsPolicy) {
     let stalls = matches!(state.tls, Tls::Broken(Breakage::Stall));
     let handshake = if stalls { Duration::from_millis(200) } else { common::PATIENCE };
     let timeouts = Timeouts { handshake, ..Timeouts::default() };
-    let run = Scenario { behaviour, identity: state.identity, policy, timeouts, ..Scenario::default() }.run().await;
+    let run =
+        Scenario { behaviour, identity: state.identity, roots: state.roots, policy, timeouts, ..Scenario::default() }
+            .run()
+            .await;
     match decide(policy, Fallback::default(), state.observed) {
         Verdict::Deliver(protection) => delivered_at_once(&run, state, protection).await,
         Verdict::ReconnectInPlaintext => delivered_in_plaintext_anew(&run, state).await,

@@ -16,5 +16,7 @@ pub mod posture;
 pub mod retry;
 pub mod route;
 pub mod rule;
+pub mod sending_dns;
+pub mod spf;
 pub mod tls;
 pub mod tlsrpt;

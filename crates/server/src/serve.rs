@@ -20,6 +20,9 @@ use tokio::task::JoinSet;
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
 use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::sending_dns::SendingDns;
+use crate::smtpd::certificate::CertificateError;
+use crate::submission::{self, Listeners};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 
 pub use keys::{generate as generate_key, record as key_record};
@@ -33,9 +36,11 @@ pub enum StartError {
     /// The store could not be opened or used.
     #[error("{0}")]
     Store(#[from] StoreError),
-    /// The address of the HTTP API is taken, or not ours.
-    #[error("cannot listen on {address} (http_listen): {source}")]
+    /// An address to listen on is taken, or not ours.
+    #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
+        /// The setting that names it.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -47,6 +52,9 @@ pub enum StartError {
     /// The settings of reports about TLS cannot be used.
     #[error("{0}")]
     Reports(#[from] SettingsError),
+    /// There is no certificate to show to SMTP clients.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
     /// The system gave no random numbers for the first API key.
     #[error("the system's source of randomness failed")]
     NoRandomness,
@@ -56,6 +64,9 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     http_addr: SocketAddr,
+    submission_addr: Option<SocketAddr>,
+    submissions_addr: Option<SocketAddr>,
+    reload: Arc<Notify>,
     first_key: Option<Secret>,
     store: Store,
     tally: Tally,
@@ -66,10 +77,12 @@ pub struct Server {
 impl Server {
     /// Opens the store, makes the first API key where there is none, and starts to serve and to deliver.
     pub async fn start(config: Config) -> Result<Server, StartError> {
-        // The address first: who starts a second server by mistake is told before anything is touched.
-        let listener = listen(config.http_listen).await?;
-        let http_addr =
-            listener.local_addr().map_err(|source| StartError::Listen { address: config.http_listen, source })?;
+        // The addresses first: who starts a second server by mistake is told before anything is touched.
+        let (listener, http_addr) = listen("http_listen", config.http_listen).await?;
+        let submission = listen_if("submission_listen", config.submission_listen).await?.unzip();
+        let submissions = listen_if("submissions_listen", config.submissions_listen).await?.unzip();
+        let (submission_addr, submissions_addr) = (submission.1, submissions.1);
+        let listeners = Listeners { submission: submission.0, submissions: submissions.0 };
         queue::check_client(&config)?;
         let reports = tlsrpt::Settings::of(&config)?;
         let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
@@ -78,6 +91,7 @@ impl Server {
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
+        let sending_dns = SendingDns::of(&config, client.dns().clone());
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
 
@@ -96,7 +110,10 @@ impl Server {
             tally.clone(),
         );
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let router = api::router(App::new(store.clone(), accepted, config.public_url.clone()));
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns);
+        let reload = Arc::new(Notify::new());
+        let submission = submission::start(listeners, &config, app.clone(), reload.clone(), &stopped)?;
+        let router = api::router(app);
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
@@ -106,13 +123,36 @@ impl Server {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
-        tracing::info!(%http_addr, "started");
-        Ok(Server { http_addr, first_key, store, tally, stop, tasks })
+        for (part, running) in submission {
+            tasks.spawn(named(part, running));
+        }
+        tracing::info!(
+            %http_addr,
+            submission_addr = submission_addr.map(tracing::field::display),
+            submissions_addr = submissions_addr.map(tracing::field::display),
+            "started"
+        );
+        Ok(Server { http_addr, submission_addr, submissions_addr, reload, first_key, store, tally, stop, tasks })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
     pub fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Where SMTP submission with STARTTLS listens, if it does.
+    pub fn submission_addr(&self) -> Option<SocketAddr> {
+        self.submission_addr
+    }
+
+    /// Where SMTP submission within TLS listens, if it does.
+    pub fn submissions_addr(&self) -> Option<SocketAddr> {
+        self.submissions_addr
+    }
+
+    /// Reads again what can change while the server runs: the certificate.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// The API key that this start made, when there was none. It is kept nowhere else.
@@ -160,8 +200,21 @@ async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static s
     part
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { key, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+async fn listen_if(
+    key: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match address {
+        Some(address) => listen(key, address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Whether DANE is on is told at every start: a resolver that does not validate turns it off. The first look, and each

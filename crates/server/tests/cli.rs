@@ -143,6 +143,35 @@ fn domains_are_added_changed_and_deleted() {
 }
 
 #[test]
+fn credentials_are_made_changed_and_deleted() {
+    let place = Place::new();
+    place.json(&["domain", "add", "example.com", "--json"]);
+    let password = text(&place.run(&["credential", "create", "App@example.com"]).stdout).trim().to_owned();
+    assert_eq!(password.len(), 32);
+    let made = place.json(&["credential", "create", "other@example.com", "--json"]);
+    assert_eq!((&made["login"], made["password"].as_str().unwrap().len()), (&"other@example.com".into(), 32));
+    place.assert_nowhere(&password);
+    let shown = text(&place.run(&["credential", "list", "example.com"]).stdout);
+    assert!(shown.starts_with("app@example.com  since ") && !shown.contains(&password), "{shown}");
+
+    for (arguments, expected) in [
+        (&["create", "app@example.com"][..], "the credential app@example.com exists already"),
+        (&["create", "app@example.net"], "there is no domain example.net"),
+        (&["password", "nobody@example.com"], "there is no credential nobody@example.com"),
+        (&["delete", "nobody@example.com"], "there is no credential nobody@example.com"),
+        (&["list", "example.net"], "there is no domain example.net"),
+    ] {
+        let output = place.run(&[&["credential"], arguments].concat());
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(text(&output.stderr), format!("waxwing: {expected}\n"), "{arguments:?}");
+    }
+    let changed = text(&place.run(&["credential", "password", "app@example.com"]).stdout).trim().to_owned();
+    assert!(changed.len() == 32 && changed != password);
+    assert!(place.run(&["credential", "delete", "app@example.com"]).status.success());
+    assert_eq!(place.json(&["credential", "list", "example.com", "--json"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn keys_are_shown_once_and_kept_as_hashes() {
     let place = Place::new();
     let key = text(&place.run(&["key", "add", "--description", "for the shop"]).stdout).trim().to_owned();

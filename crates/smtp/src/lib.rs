@@ -1,7 +1,7 @@
 //! The language of SMTP (RFC 5321): addresses, envelope, commands, replies, extensions, dot-stuffing.
 //!
 //! Everything here is a pure function or a plain value: no socket, no clock, no task. The rooms that do speak to the
-//! network (`delivery`, later `server::submission`) share this vocabulary with the rooms that decide (`policy`).
+//! network (`delivery`, `server::smtpd`) share this vocabulary with the rooms that decide (`policy`).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -12,10 +12,13 @@ pub mod data;
 pub mod envelope;
 pub mod extensions;
 pub mod limits;
+pub mod receive;
 pub mod reply;
+pub mod request;
 
 pub use address::{Address, AddressError, Domain, DomainError};
 pub use command::Command;
 pub use envelope::{Envelope, ReturnPath};
 pub use extensions::Extensions;
 pub use reply::{EnhancedCode, Reply, ReplyError, ReplyParser};
+pub use request::{Request, RequestError};

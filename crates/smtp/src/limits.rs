@@ -14,6 +14,9 @@ pub const REPLY_LINE_OCTETS: usize = 4096;
 pub const REPLY_LINES: usize = 128;
 /// Most octets read of one reply, all its lines together. It is kept with every recipient that it concerns.
 pub const REPLY_OCTETS: usize = 16 * 1024;
+/// Longest command line received, in octets, CRLF included. RFC 5321 §4.5.3.1.4 has 512, and the extensions add to that;
+/// RFC 4954 §4 has 12,288 for mechanisms with tickets, which we do not speak.
+pub const COMMAND_LINE_OCTETS: usize = 4096;
 /// Longest line of message content sent, in octets, without CRLF (RFC 5321 §4.5.3.1.6).
 pub const TEXT_LINE_OCTETS: usize = 998;
 /// Most recipients sent in one transaction (RFC 5321 §4.5.3.1.8: every host takes at least 100).

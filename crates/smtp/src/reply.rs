@@ -76,6 +76,31 @@ impl Reply {
         Reply { code, lines: lines.into_iter().map(str::to_owned).collect() }
     }
 
+    /// A reply of ours: each of its lines begins with the enhanced code (RFC 2034 §4) and fits the 512 octets of RFC
+    /// 5321 §4.5.3.1.5. Whatever is not printable ASCII becomes a question mark, so no text can break out of its line.
+    pub fn of(code: u16, enhanced: EnhancedCode, text: &str) -> Reply {
+        const TEXT_OCTETS: usize = 480;
+        let text: String = text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+        let mut lines = Vec::new();
+        let mut rest = text.as_str();
+        while lines.is_empty() || !rest.is_empty() {
+            let (line, after) = rest.split_at(rest.len().min(TEXT_OCTETS));
+            lines.push(format!("{enhanced} {line}"));
+            rest = after;
+        }
+        Reply { code, lines }
+    }
+
+    /// The reply as it goes over the wire, CRLF included. Its lines are ours: [`Reply::of`], or words of the program.
+    pub fn to_wire(&self) -> String {
+        let mut wire = String::new();
+        for (number, line) in self.lines.iter().enumerate() {
+            let separator = if number + 1 == self.lines.len() { ' ' } else { '-' };
+            wire.push_str(&format!("{}{separator}{line}\r\n", self.code));
+        }
+        wire
+    }
+
     /// The three-digit code, 200 to 599.
     pub fn code(&self) -> u16 {
         self.code
@@ -295,6 +320,19 @@ mod tests {
     fn text_is_made_printable() {
         let reply = parse(b"550 \x1b[31mred\0 \xff\r\n").unwrap().unwrap();
         assert_eq!(reply.text(), "\u{fffd}[31mred\u{fffd} \u{fffd}");
+    }
+
+    #[test]
+    fn a_reply_of_ours_is_lines_that_fit() {
+        let ok = Reply::of(250, EnhancedCode::new(2, 0, 0), "Queued as <1@x>");
+        assert_eq!(ok.to_wire(), "250 2.0.0 Queued as <1@x>\r\n");
+        assert_eq!(Reply::new(250, ["host", "SIZE 1"]).to_wire(), "250-host\r\n250 SIZE 1\r\n");
+        assert_eq!(Reply::of(550, EnhancedCode::new(5, 6, 0), "").to_wire(), "550 5.6.0 \r\n");
+        let long = Reply::of(550, EnhancedCode::new(5, 6, 0), &format!("a\r\n250 ü{}", "b".repeat(1000)));
+        assert_eq!(long.lines().len(), 3);
+        assert!(long.lines()[0].starts_with("5.6.0 a??250 ?bb"));
+        assert!(long.to_wire().split_inclusive("\r\n").all(|line| line.len() <= 512 && line.is_ascii()));
+        assert_eq!(parse(long.to_wire().as_bytes()).unwrap(), Some(long));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct SendingDomain {
     pub created_at: Timestamp,
     /// What it asks for; `None` was never set.
     pub tls: TlsSettings,
+    /// Whether its DNS records were all there when they were last looked for.
+    pub verified: bool,
 }
 
 /// A domain to be made.
@@ -51,6 +53,8 @@ pub struct DomainQuery {
     pub only: Option<Domain>,
     /// Only those whose name contains this, whatever the case.
     pub search: Option<String>,
+    /// Only those that are verified, or that are not.
+    pub verified: Option<bool>,
     /// At most so many.
     pub limit: usize,
     /// Leave out so many first.
@@ -61,6 +65,6 @@ pub struct DomainQuery {
 
 impl Default for DomainQuery {
     fn default() -> DomainQuery {
-        DomainQuery { only: None, search: None, limit: 100, skip: 0, sort: DomainSort::default() }
+        DomainQuery { only: None, search: None, verified: None, limit: 100, skip: 0, sort: DomainSort::default() }
     }
 }

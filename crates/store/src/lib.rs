@@ -14,7 +14,9 @@
 #![warn(missing_docs)]
 
 mod copy;
+mod credential;
 pub mod dkim;
+pub mod dns_check;
 mod domain;
 mod error;
 mod event;
@@ -30,6 +32,7 @@ mod time;
 pub mod tlsrpt;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};
+pub use credential::{Credential, PasswordHash};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take to answer on its port.
 const START: Duration = Duration::from_secs(20);
 
+/// The keys of most zones.
+const ONE_KEY: [&str; 1] = ["-k -a ECDSAP256SHA256"];
+
 /// A zone.
 #[derive(Clone, Debug)]
 pub struct SignedZone {
@@ -21,6 +24,8 @@ pub struct SignedZone {
     pub records: String,
     /// How it is signed.
     pub signing: Signing,
+    /// Its keys, each as `ldns-keygen` is told; those with `-k` are what its parent names.
+    pub keys: &'static [&'static str],
     /// What its parent says of its key.
     pub delegation: Delegation,
     /// Words of the signed zone that are replaced after it was signed, as a forger would.
@@ -38,6 +43,10 @@ pub enum Signing {
     Nsec,
     /// Denials by NSEC3.
     Nsec3,
+    /// Denials by NSEC3 that say nothing of unsigned delegations (RFC 5155 §6), as in most top-level domains.
+    OptOut,
+    /// Denials by NSEC3 with a salt and ten further rounds, as was once advised.
+    Salted,
     /// With signatures that ended years ago.
     Expired,
 }
@@ -60,13 +69,16 @@ pub enum Delegation {
     Right,
     /// That of another key.
     Wrong,
+    /// Its digest, and before it that of a key which is not in use yet.
+    RightAndNext,
 }
 
 impl SignedZone {
     /// A zone as it should be.
     pub fn new(name: &'static str, signing: Signing, records: impl Into<String>) -> SignedZone {
         let records = records.into();
-        SignedZone { name, records, signing, delegation: Delegation::Right, forged: None, served: Served::Well }
+        let delegation = Delegation::Right;
+        SignedZone { name, records, signing, keys: &ONE_KEY, delegation, forged: None, served: Served::Well }
     }
 }
 
@@ -239,8 +251,12 @@ fn sign<'a>(
         "$ORIGIN {origin}\n$TTL 60\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n{}\n",
         zone.records
     );
+    // What is opted out stands beside the signed zone, and no denial knows of it.
+    let mut opted_out = String::new();
     for (child, digest) in children {
-        let _ = write!(text, "{child} NS ns.{child}\nns.{child} A 127.0.0.1\n{digest}\n");
+        let is_out = zone.signing == Signing::OptOut && digest.is_empty();
+        let side = if is_out { &mut opted_out } else { &mut text };
+        let _ = write!(side, "{child} 60 IN NS ns.{child}\nns.{child} 60 IN A 127.0.0.1\n{digest}\n");
     }
     std::fs::write(&plain, text)?;
     let signed = folder.join(format!("{}.signed", file_name(zone.name)));
@@ -248,15 +264,18 @@ fn sign<'a>(
         std::fs::copy(&plain, &signed)?;
         return Ok(Keys { public: String::new(), digest: String::new() });
     }
-    let key = make_key(folder, zone.name)?;
+    let keys = zone.keys.iter().map(|kind| make_key(folder, kind, zone.name)).collect::<io::Result<Vec<_>>>()?;
     let mut command = tool("ldns-signzone");
-    command.current_dir(folder).arg("-o").arg(zone.name).arg("-f").arg(&signed);
+    command.current_dir(folder).arg("-U").arg("-o").arg(zone.name).arg("-f").arg(&signed);
     match zone.signing {
         Signing::Nsec3 => drop(command.args(["-n", "-t", "0"])),
+        Signing::OptOut => drop(command.args(["-n", "-t", "0", "-p"])),
+        Signing::Salted => drop(command.args(["-n", "-t", "10", "-s", "ab01"])),
         Signing::Expired => drop(command.args(["-i", "20200101000000", "-e", "20200201000000"])),
         Signing::Nsec | Signing::Unsigned => {}
     }
-    run(command.arg(&plain).arg(&key))?;
+    run(command.arg(&plain).args(&keys))?;
+    std::fs::OpenOptions::new().append(true).open(&signed)?.write_all(opted_out.as_bytes())?;
     if let Some((from, to)) = &zone.forged {
         let text = std::fs::read_to_string(&signed)?;
         if !text.contains(from.as_str()) {
@@ -264,13 +283,27 @@ fn sign<'a>(
         }
         std::fs::write(&signed, text.replace(from.as_str(), to))?;
     }
-    let read = |key: &str, part: &str| std::fs::read_to_string(folder.join(format!("{key}.{part}")));
-    let published = if zone.delegation == Delegation::Wrong { make_key(folder, zone.name)? } else { key.clone() };
-    Ok(Keys { public: read(&key, "key")?, digest: read(&published, "ds")? })
+    let named: Vec<String> =
+        zone.keys.iter().zip(keys).filter(|(kind, _)| is_named(kind)).map(|(_, key)| key).collect();
+    let read = |keys: &[String], part: &str| -> io::Result<String> {
+        keys.iter().map(|key| std::fs::read_to_string(folder.join(format!("{key}.{part}")))).collect()
+    };
+    let digest = match zone.delegation {
+        Delegation::Right => read(&named, "ds")?,
+        Delegation::Wrong => read(&[make_key(folder, ONE_KEY[0], zone.name)?], "ds")?,
+        // The key that is to come is announced and not there yet (RFC 6781 §4.1.2).
+        Delegation::RightAndNext => read(&[make_key(folder, zone.keys[0], zone.name)?, named[0].clone()], "ds")?,
+    };
+    Ok(Keys { public: read(&named, "key")?, digest })
 }
 
-fn make_key(folder: &Path, zone: &str) -> io::Result<String> {
-    let made = run(tool("ldns-keygen").current_dir(folder).args(["-a", "ECDSAP256SHA256", "-k", zone]))?;
+/// Whether the parent names a key.
+fn is_named(kind: &str) -> bool {
+    kind.split(' ').any(|word| word == "-k")
+}
+
+fn make_key(folder: &Path, kind: &str, zone: &str) -> io::Result<String> {
+    let made = run(tool("ldns-keygen").current_dir(folder).args(kind.split(' ')).arg(zone))?;
     Ok(made.trim().to_owned())
 }
 

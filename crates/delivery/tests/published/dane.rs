@@ -38,12 +38,12 @@ pub(super) fn sha256(octets: &[u8]) -> Vec<u8> {
     digest(&SHA256, octets).as_ref().to_vec()
 }
 
-fn hex(octets: &[u8]) -> String {
+pub(super) fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// The record of a certificate's key: `3 1 1`.
-fn record_of(behaviour: &Behaviour) -> String {
+pub(super) fn record_of(behaviour: &Behaviour) -> String {
     let leaf = &behaviour.identity.as_ref().unwrap().chain[0];
     let (_, leaf) = x509_parser::parse_x509_certificate(leaf).unwrap();
     format!("TLSA 3 1 1 {}", hex(&sha256(leaf.public_key().raw)))
@@ -84,13 +84,18 @@ pub(super) async fn world(test: &str) -> Option<World> {
         SignedZone { forged, ..SignedZone::new("sec.test.", Signing::Nsec, records) },
         gone,
     ];
+    Some(World { lab, signed: Some(validating(zones).await) })
+}
+
+/// The zones, served, and a view of them that validates.
+pub(super) async fn validating(zones: Vec<SignedZone>) -> (SignedTree, Server, Dns) {
     let tree = SignedTree::start(zones).unwrap();
     let resolver = tree.resolver(false).unwrap();
     std::fs::write(tree.anchor_file(), tree.anchor()).unwrap();
     let anchors = Anchors::from_file(&tree.anchor_file()).unwrap();
     let dns = Dns::secured(Some(resolver.address()), Dnssec::Validate(anchors));
     assert_eq!(dns.dnssec().await, DnssecStatus::On(Mode::Validate));
-    Some(World { lab, signed: Some((tree, resolver, dns)) })
+    (tree, resolver, dns)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,11 @@ pub(crate) const DELIVERY_AHEAD_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// Shortest and longest `o:deliver-within`, in minutes, as Mailgun has it.
 pub(crate) const DELIVER_WITHIN_MINUTES: std::ops::RangeInclusive<i64> = 5..=24 * 60;
 
+/// Most DKIM keys on a page.
+pub(crate) const DKIM_KEYS_PER_PAGE: usize = 100;
+/// DKIM keys on a page unless the request says otherwise.
+pub(crate) const DKIM_KEYS_PER_PAGE_DEFAULT: usize = 10;
+
 /// Longest query of a request for events, in octets.
 pub(crate) const QUERY_OCTETS: usize = 4096;
 /// Longest page token, in octets: the base64 of a query, in which JSON may double every octet, and its position.
@@ -93,6 +98,13 @@ pub(crate) const KEY_SECONDS: u64 = 100 * 365 * 86_400;
 pub(crate) const DOMAINS_PER_PAGE: usize = 1000;
 /// Domains on a page unless the request says otherwise.
 pub(crate) const DOMAINS_PER_PAGE_DEFAULT: usize = 100;
+
+/// Most SMTP credentials of a domain.
+pub(crate) const CREDENTIALS: u64 = 1000;
+/// Most credentials on a page, as Mailgun has it.
+pub(crate) const CREDENTIALS_PER_PAGE: usize = 1000;
+/// Credentials on a page unless the request says otherwise.
+pub(crate) const CREDENTIALS_PER_PAGE_DEFAULT: usize = 100;
 
 /// Longest range of `/v1/tls`, in days.
 pub(crate) const POSTURE_DAYS: u64 = 400;

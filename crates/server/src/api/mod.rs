@@ -2,17 +2,19 @@
 
 mod access;
 mod analytics;
+pub(crate) mod credentials;
+mod dkim;
 mod docs;
 mod domains;
 mod events;
 mod health;
 mod http;
 mod keys;
-mod limits;
+pub(crate) mod limits;
 mod openapi;
 mod operation;
 mod schema;
-mod sending;
+pub(crate) mod sending;
 mod tls;
 mod tls_reports;
 
@@ -31,27 +33,35 @@ use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
+use crate::sending_dns::SendingDns;
+use crate::submission::password::Passwords;
+
+pub(crate) use self::http::time;
 
 /// What the API works with.
 #[derive(Debug, Clone)]
 pub struct App {
-    store: Store,
+    pub(crate) store: Store,
     wake: Arc<Notify>,
     public_url: Option<Url>,
+    sending_dns: SendingDns,
     /// Shared out among the forms that are in memory.
     memory: Arc<Semaphore>,
     /// Who may come in.
     door: Arc<auth::Door>,
     /// What strangers may upload.
     uploads: Arc<tls_reports::Gate>,
+    /// Hashes passwords, for all who have any to hash.
+    pub(crate) passwords: Arc<Passwords>,
 }
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
-    /// links are made of what the client called us.
-    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>) -> App {
+    /// links are made of what the client called us. `sending_dns` looks for the records of domains.
+    pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
         let memory = Arc::new(Semaphore::new(MEMORY_UNITS));
-        App { store, wake, public_url, memory, door: Arc::default(), uploads: Arc::default() }
+        let (door, uploads, passwords) = Default::default();
+        App { store, wake, public_url, sending_dns, memory, door, uploads, passwords }
     }
 }
 
@@ -62,6 +72,8 @@ fn operations() -> Vec<Operation> {
         ("events", events::operations()),
         ("analytics", analytics::operations()),
         ("domains", domains::operations()),
+        ("domains", credentials::operations()),
+        ("dkim", dkim::operations()),
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),

@@ -7,7 +7,8 @@ use smtp::Domain;
 use store::{DomainQuery, DomainSort, NewDomain, SendingDomain, Store, Timestamp};
 
 use super::dkim::DkimCommand;
-use super::{Failure, print, rfc3339};
+use super::{Failure, print, rfc3339, sending_dns};
+use crate::config::Config;
 use crate::dkim;
 
 /// How many domains are asked for at a time.
@@ -42,6 +43,18 @@ pub(super) enum DomainCommand {
         name: Domain,
         #[command(flatten)]
         tls: Switches,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print the DNS records that a sending domain should have, as a zone file takes them.
+    Records {
+        name: Domain,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look for the records of a sending domain in the DNS, and say what is wrong.
+    Verify {
+        name: Domain,
         #[command(flatten)]
         output: Output,
     },
@@ -91,7 +104,7 @@ impl From<Switches> for TlsSettings {
     }
 }
 
-pub(super) async fn run(store: &Store, command: DomainCommand) -> Result<(), Failure> {
+pub(super) async fn run(store: &Store, config: &Config, command: DomainCommand) -> Result<(), Failure> {
     match command {
         DomainCommand::Add { name, tls, output } => {
             let dkim = Some(dkim::first_key().await.map_err(Failure::of)?);
@@ -106,6 +119,8 @@ pub(super) async fn run(store: &Store, command: DomainCommand) -> Result<(), Fai
             let changed = store.update_domain(&name, tls.into()).await?;
             show(&changed.ok_or_else(|| missing(&name))?, output)
         }
+        DomainCommand::Records { name, output } => sending_dns::records(store, config, name, output).await,
+        DomainCommand::Verify { name, output } => sending_dns::verify(store, config, name, output).await,
         DomainCommand::Dkim(command) => super::dkim::run(store, command).await,
         DomainCommand::Delete { name, output } => match store.delete_domain(&name).await? {
             true if output.json => print(format_args!("{:#}\n", json!({ "name": name, "deleted": true }))),
@@ -120,7 +135,7 @@ pub(super) fn missing(name: &Domain) -> Failure {
 }
 
 async fn list(store: &Store, search: Option<String>, output: Output) -> Result<(), Failure> {
-    let mut query = DomainQuery { only: None, search, limit: PAGE, skip: 0, sort: DomainSort::NameAscending };
+    let mut query = DomainQuery { search, limit: PAGE, sort: DomainSort::NameAscending, ..DomainQuery::default() };
     let mut domains = Vec::new();
     loop {
         let (total, page) = store.list_domains(query.clone()).await?;

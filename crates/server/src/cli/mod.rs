@@ -1,9 +1,11 @@
 //! The command line.
 
+mod credential;
 mod dkim;
 mod domain;
 mod key;
 mod report;
+mod sending_dns;
 mod serve;
 
 use std::fmt::Display;
@@ -49,6 +51,9 @@ enum Command {
     /// API keys. Works while the server runs.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Logins for SMTP submission. Works while the server runs.
+    #[command(subcommand)]
+    Credential(credential::CredentialCommand),
     /// Reports about TLS that others sent us (RFC 8460). Works while the server runs.
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -132,8 +137,12 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(load()?),
         Command::Config { json } => show_config(&load()?, json),
-        Command::Domain(command) => on_store(&load()?, async |store| domain::run(store, command).await),
+        Command::Domain(command) => {
+            let loaded = load()?;
+            on_store(&loaded, async |store| domain::run(store, &loaded.config, command).await)
+        }
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
+        Command::Credential(command) => on_store(&load()?, async |store| credential::run(store, command).await),
         Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),
         Command::Doctor { probe, json } => doctor(&load()?, doctor::Options { probe }, json),

@@ -23,6 +23,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     let mut server = match Server::start(loaded.config.clone()).await {
         Ok(server) => server,
         Err(StartError::Client(error)) => return Err(unusable(&loaded, &error)),
+        Err(StartError::Certificate(error)) => return Err(Failure::Unusable(error.to_string())),
         Err(error) => return Err(Failure::of(error)),
     };
     if let Some(key) = server.first_key() {
@@ -33,41 +34,62 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
             );
         }
     }
-    tokio::select! {
-        () = signals.next() => {}
-        what = server.broken() => {
-            tracing::error!("{what}");
-            server.stop().await;
-            return Err(Failure::Failed(what));
+    loop {
+        tokio::select! {
+            wanted = signals.next() => match wanted {
+                Wanted::Stop => break,
+                Wanted::Reload => server.reload(),
+            },
+            what = server.broken() => {
+                tracing::error!("{what}");
+                server.stop().await;
+                return Err(Failure::Failed(what));
+            }
         }
     }
     tokio::select! {
         () = server.stop() => Ok(()),
         // Whoever asks twice does not want to wait.
-        () = signals.next() => {
+        () = signals.stop() => {
             tracing::warn!("stopped at once; what was being delivered is tried again at the next start");
             std::process::exit(0)
         }
     }
 }
 
-/// SIGTERM and SIGINT.
+/// SIGTERM and SIGINT, which stop, and SIGHUP, which has files read again.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    reload: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Wanted {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wanted::Stop,
+            _ = self.interrupt.recv() => Wanted::Stop,
+            _ = self.reload.recv() => Wanted::Reload,
         }
     }
+
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Wanted::Stop) {}
+    }
+}
+
+/// What a signal asks for.
+enum Wanted {
+    Stop,
+    Reload,
 }
 
 /// The first start's only chance to show the key, with a command that sends a mail.

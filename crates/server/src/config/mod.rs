@@ -32,6 +32,15 @@ pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, Route, Secret, S
 pub struct Config {
     /// Address and port of the HTTP API. Port 0 takes a free one. Default `127.0.0.1:8025`.
     pub http_listen: SocketAddr,
+    /// Address and port of SMTP submission with STARTTLS. Default: none.
+    pub submission_listen: Option<SocketAddr>,
+    /// Address and port of SMTP submission within TLS. Default: none.
+    pub submissions_listen: Option<SocketAddr>,
+    /// A PEM file with the certificate that SMTP clients are shown, and its chain. Default: one is made that nobody
+    /// vouches for.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with its private key. Default: the same file.
+    pub certificate_key: Option<PathBuf>,
     /// Base of the URLs that the API hands out, without a slash at the end. Default: what the request's `Host` says.
     pub public_url: Option<Url>,
     /// Where messages, events, domains and keys are kept. Default `sqlite:./data`.
@@ -112,6 +121,10 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             http_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8025)),
+            submission_listen: None,
+            submissions_listen: None,
+            certificate: None,
+            certificate_key: None,
             public_url: None,
             store: "sqlite:./data".parse().expect("the default location is one"),
             api_key: None,

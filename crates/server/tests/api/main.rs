@@ -2,6 +2,8 @@
 
 mod access;
 mod copies;
+mod credentials;
+mod dkim;
 mod domains;
 mod events;
 mod keys;

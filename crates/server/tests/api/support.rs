@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use delivery::resolve::Dns;
 use policy::tls::TlsSettings;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use server::api::{App, router};
+use server::config::Config;
+use server::sending_dns::SendingDns;
 use store::{
     Claim, ClaimedRecipient, Job, KeyHash, KeyRole, KeyScope, Location, NewDomain, NewKey, NewState, RecipientOutcome,
 };
@@ -51,7 +54,12 @@ impl Answer {
 }
 
 impl Server {
+    /// With a resolver that never answers.
     pub(crate) async fn start() -> Server {
+        Server::start_with(Dns::new(Some("127.0.0.1:9".parse().unwrap()))).await
+    }
+
+    pub(crate) async fn start_with(dns: Dns) -> Server {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("waxwing-api-{}-{number}", std::process::id()));
@@ -61,7 +69,9 @@ impl Server {
         let key = NewKey { hash, description: "test".into(), hint: "cdef".into(), scope, role, expires_at: None, now };
         store.create_key(key).await.unwrap();
         let wake = Arc::new(Notify::new());
-        let service = router(App::new(store.clone(), wake.clone(), None));
+        let ehlo_name = "mail.ours.test".parse().unwrap();
+        let sending_dns = SendingDns::of(&Config { ehlo_name, ..Config::default() }, dns);
+        let service = router(App::new(store.clone(), wake.clone(), None, sending_dns));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let service = service.into_make_service_with_connect_info::<SocketAddr>();

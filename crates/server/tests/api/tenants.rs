@@ -7,6 +7,7 @@ use policy::tls::TlsSettings;
 use reqwest::{Method, RequestBuilder};
 use rusqlite::Connection;
 use serde_json::{Map, Value};
+use store::dkim::{NewDkimKey, PrivateKey};
 use store::{KeyHash, KeyRole, KeyScope, NewKey, Timestamp};
 
 use crate::support::{Answer, KEY, Server, send};
@@ -142,10 +143,26 @@ async fn two_tenants() -> Server {
     let server = Server::start().await;
     for (name, subject) in [(VICTIM, "for your eyes only"), (OTHER, "for others")] {
         server.add_domain(name, TlsSettings::default()).await;
+        for (selector, active) in [("s1", true), ("s7", false)] {
+            let key = dkim_key(selector, active);
+            server.store.create_dkim_key(&name.parse().unwrap(), key).await.unwrap().unwrap();
+        }
         let answer = server.send_for(name, &[("subject", subject)]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     server
+}
+
+/// One that signs nothing here: nothing is delivered.
+fn dkim_key(selector: &str, active: bool) -> NewDkimKey {
+    NewDkimKey {
+        selector: selector.parse().unwrap(),
+        rsa_bits: None,
+        private: PrivateKey::new("for your eyes only".to_owned()),
+        record: "v=DKIM1; k=ed25519; p=AAAA".to_owned(),
+        active,
+        now: Timestamp::now(),
+    }
 }
 
 pub(crate) async fn key_of(server: &Server, domain: &str, role: KeyRole) -> String {

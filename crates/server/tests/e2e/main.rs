@@ -3,11 +3,14 @@
 
 mod check;
 mod copies;
+mod dns;
 mod doctor;
 mod durability;
 mod evidence;
 mod journey;
 mod posture;
 mod reuse;
+mod smtp_client;
+mod submission;
 mod table;
 mod world;

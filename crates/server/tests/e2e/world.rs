@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub(crate) struct World {
 struct Running {
     process: Child,
     base: String,
+    submission: SocketAddr,
 }
 
 impl World {
@@ -55,6 +57,7 @@ impl World {
             ("ehlo_name", "waxwing.sender.example".to_owned()),
             ("smtp_port", lab.smtp_port().to_string()),
             ("log_format", "json".to_owned()),
+            ("submission_listen", "127.0.0.1:0".to_owned()),
         ]);
         all.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
         let mut world = World { lab, directory, settings: all, server: None, client: reqwest::Client::new() };
@@ -72,16 +75,16 @@ impl World {
         }
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = loop {
+        let (address, submission) = loop {
             let line = lines.next().expect("the server ended before it served").unwrap();
             let log: Value = serde_json::from_str(&line).unwrap_or_default();
             if let Some(address) = log["http_addr"].as_str() {
-                break address.to_owned();
+                break (address.to_owned(), log["submission_addr"].as_str().unwrap().parse().unwrap());
             }
             eprintln!("{line}");
         };
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
-        self.server = Some(Running { process, base: format!("http://{address}") });
+        self.server = Some(Running { process, base: format!("http://{address}"), submission });
     }
 
     /// Stops the program, and starts it with other settings.
@@ -93,14 +96,25 @@ impl World {
 
     /// What a command says, run beside the server on its store. It must succeed.
     pub(crate) fn tool(&self, arguments: &[&str]) -> String {
+        let output = self.run_tool(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same of one that must fail: its exit code and all that it says.
+    pub(crate) fn failing_tool(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.run_tool(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    fn run_tool(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waxwing"));
         command.args(arguments).env_clear();
         for (key, value) in &self.settings {
             command.env(format!("WAXWING_{}", key.to_uppercase()), value);
         }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        command.output().unwrap()
     }
 
     /// SIGKILL: nothing is finished, nothing is flushed.
@@ -122,6 +136,11 @@ impl World {
         &self.server.as_ref().unwrap().base
     }
 
+    /// Where SMTP submission listens.
+    pub(crate) fn submission(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().submission
+    }
+
     /// POSTs a form that must be taken.
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Value {
         self.answer(self.client.post(format!("{}{path}", self.base())).form(form)).await
@@ -130,6 +149,19 @@ impl World {
     /// PUTs a form that must be taken.
     pub(crate) async fn put(&self, path: &str, form: &[(&str, &str)]) -> Value {
         self.answer(self.client.put(format!("{}{path}", self.base())).form(form)).await
+    }
+
+    /// POSTs a form that is refused with 400, and gives the words.
+    pub(crate) async fn refused(&self, path: &str, form: &[(&str, &str)]) -> String {
+        let form = form.iter().fold(reqwest::multipart::Form::new(), |form, (name, value)| {
+            form.text((*name).to_owned(), (*value).to_owned())
+        });
+        let request = self.client.post(format!("{}/v3/{DOMAIN}/{path}", self.base())).multipart(form);
+        let response = request.basic_auth("api", Some(KEY)).send().await.unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert_eq!(status, 400, "{text}");
+        let body: Value = serde_json::from_str(&text).unwrap();
+        body["message"].as_str().unwrap().to_owned()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

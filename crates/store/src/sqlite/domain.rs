@@ -19,16 +19,16 @@ const UPDATE: &str = "
         tls_fallback = coalesce(?4, tls_fallback), tls_failure = coalesce(?5, tls_failure)
     WHERE name = ?1 RETURNING *";
 const DELETE: &str = "DELETE FROM domain WHERE name = ?1";
-const COUNT: &str = "SELECT count(*) FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)";
+const COUNT: &str = "SELECT count(*) FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2) AND verified = coalesce(?3, verified)";
 const LIST_NEWEST: &str = "
-    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)
-    ORDER BY created_at DESC, name LIMIT ?3 OFFSET ?4";
+    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2) AND verified = coalesce(?3, verified)
+    ORDER BY created_at DESC, name LIMIT ?4 OFFSET ?5";
 const LIST_ASCENDING: &str = "
-    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)
-    ORDER BY name LIMIT ?3 OFFSET ?4";
+    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2) AND verified = coalesce(?3, verified)
+    ORDER BY name LIMIT ?4 OFFSET ?5";
 const LIST_DESCENDING: &str = "
-    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2)
-    ORDER BY name DESC LIMIT ?3 OFFSET ?4";
+    SELECT * FROM domain WHERE instr(name, ?1) > 0 AND (?2 IS NULL OR name = ?2) AND verified = coalesce(?3, verified)
+    ORDER BY name DESC LIMIT ?4 OFFSET ?5";
 
 impl Engine {
     pub(crate) async fn create_domain(&self, domain: NewDomain) -> Result<SendingDomain, StoreError> {
@@ -102,14 +102,16 @@ fn list(connection: &Connection, query: &DomainQuery) -> Result<(u64, Vec<Sendin
     // Names are kept in lower case; the empty text is part of every name.
     let search = query.search.as_deref().unwrap_or_default().to_lowercase();
     let only = query.only.as_ref().map(Domain::as_str);
-    let total: i64 = connection.prepare_cached(COUNT)?.query_row(params![search, only], |row| row.get(0))?;
+    let total: i64 =
+        connection.prepare_cached(COUNT)?.query_row(params![search, only, query.verified], |row| row.get(0))?;
     let sql = match query.sort {
         DomainSort::Newest => LIST_NEWEST,
         DomainSort::NameAscending => LIST_ASCENDING,
         DomainSort::NameDescending => LIST_DESCENDING,
     };
     let mut select = connection.prepare_cached(sql)?;
-    let mut rows = select.query(params![search, only, number(query.limit as u64), number(query.skip as u64)])?;
+    let mut rows =
+        select.query(params![search, only, query.verified, number(query.limit as u64), number(query.skip as u64)])?;
     let mut domains = Vec::new();
     while let Some(row) = rows.next()? {
         domains.push(domain(row)?);
@@ -146,6 +148,7 @@ fn domain(row: &Row<'_>) -> Result<SendingDomain, StoreError> {
         id: get(row, "id")?,
         name: parsed(row, "name")?,
         created_at: time(row, "created_at")?,
+        verified: get(row, "verified")?,
         tls: TlsSettings {
             require_tls: get(row, "require_tls")?,
             skip_verification: get(row, "skip_verification")?,

@@ -16,6 +16,8 @@ const STEPS: &[&str] = &[
     super::dkim::TABLES,
     super::key::ACCESS,
     super::copy::TABLES,
+    super::dns_check::TABLES,
+    super::credential::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
+use message::dkim::KeyKind;
 use policy::tls::TlsSettings;
 use smtp::Domain;
 
+use crate::api::dkim::{kind_of_bits, selector_of};
 use crate::api::http::error::ApiError;
 use crate::api::http::form::Form;
 use crate::api::sending::{excerpt, not_supported, once, yes_no};
@@ -27,22 +29,16 @@ const SWITCHES_THAT_ARE_OFF: [&str; 5] = [
     "encrypt_incoming_message",
 ];
 /// Settings of later versions, without a value that would say what happens anyway.
-const NOT_YET: [&str; 8] = [
-    "smtp_password",
-    "dkim_key_size",
-    "dkim_selector",
-    "dkim_host_name",
-    "ips",
-    "pool_id",
-    "archive_to",
-    "mailfrom_host",
-];
+const NOT_YET: [&str; 6] = ["smtp_password", "dkim_host_name", "ips", "pool_id", "archive_to", "mailfrom_host"];
 
 /// What a request to make or change a domain says.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct DomainFields {
     pub(super) name: Option<Domain>,
     pub(super) tls: TlsSettings,
+    /// What DKIM key is made with the domain, and where it is published.
+    pub(super) dkim_kind: Option<KeyKind>,
+    pub(super) dkim_selector: Option<Domain>,
 }
 
 impl DomainFields {
@@ -57,6 +53,8 @@ impl DomainFields {
                 _ if take_tls(&mut fields.tls, name, value)? => {}
                 // Clients send settings that they have nothing for.
                 _ if is_known(name) && value.is_empty() => {}
+                "dkim_key_size" => once(&mut fields.dkim_kind, kind_of_bits(value, name)?, name)?,
+                "dkim_selector" => once(&mut fields.dkim_selector, selector_of(value, name)?, name)?,
                 "spam_action" => only(name, value, SPAM_ACTION)?,
                 "web_prefix" => only(name, value, WEB_PREFIX)?,
                 "web_scheme" => only(name, value, WEB_SCHEME)?,
@@ -97,7 +95,7 @@ pub(super) fn unknown(name: &str) -> ApiError {
 }
 
 fn is_known(name: &str) -> bool {
-    let others = ["spam_action", "web_prefix", "web_scheme", "message_ttl"];
+    let others = ["spam_action", "web_prefix", "web_scheme", "message_ttl", "dkim_key_size", "dkim_selector"];
     others.contains(&name) || SWITCHES_THAT_ARE_OFF.contains(&name) || NOT_YET.contains(&name)
 }
 
@@ -140,7 +138,8 @@ mod tests {
             ("use_automatic_sender_security", "no"),
         ];
         let tls = TlsSettings { require_tls: Some(true), ..TlsSettings::default() };
-        assert_eq!(parse(&fields), Ok(DomainFields { name: Some("example.com".parse().unwrap()), tls }));
+        let name = Some("example.com".parse().unwrap());
+        assert_eq!(parse(&fields), Ok(DomainFields { name, tls, ..DomainFields::default() }));
         assert_eq!(parse(&[]), Ok(DomainFields::default()));
     }
 
@@ -156,7 +155,8 @@ mod tests {
             ("wildcard", "maybe", "'wildcard' must be one of: yes, no, true, false"),
             ("web_scheme", "https", "'web_scheme' is not supported yet, only 'http' is"),
             ("smtp_password", "secret", "'smtp_password' is not supported yet"),
-            ("dkim_key_size", "2048", "'dkim_key_size' is not supported yet"),
+            ("dkim_key_size", "512", "'dkim_key_size' must be one of: 2048, 4096"),
+            ("dkim_selector", "a b", "'dkim_selector' is not a valid DKIM selector"),
             ("requiretls", "true", "'requiretls' is not a parameter"),
         ] {
             assert_eq!(parse(&[(name, value)]).unwrap_err().message(), message, "{name}={value}");

@@ -12,7 +12,7 @@ pub(super) fn domain(domain: &SendingDomain) -> Value {
     json!({
         "id": domain.id,
         "name": domain.name.as_str(),
-        "state": "active",
+        "state": if domain.verified { "active" } else { "unverified" },
         "type": "custom",
         "created_at": to_date(domain.created_at.as_micros()),
         "is_disabled": false,
@@ -28,15 +28,5 @@ pub(super) fn domain(domain: &SendingDomain) -> Value {
         "use_automatic_sender_security": false,
         "encrypt_incoming_message": false,
         "message_ttl": MESSAGE_TTL,
-    })
-}
-
-/// A message, the domain, and the records that its DNS must have: none.
-pub(super) fn with_dns(message: &str, of: &SendingDomain) -> Value {
-    json!({
-        "message": message,
-        "domain": domain(of),
-        "receiving_dns_records": [],
-        "sending_dns_records": [],
     })
 }

@@ -22,8 +22,9 @@ pub(super) fn parse(query: &str) -> Result<Option<DomainQuery>, ApiError> {
             "search" => found.search = Some(value.to_ascii_lowercase()),
             "sort" => found.sort = sort(value)?,
             "state" => match value {
-                "active" => {}
-                "unverified" | "disabled" => possible = false,
+                "active" => found.verified = Some(true),
+                "unverified" => found.verified = Some(false),
+                "disabled" => possible = false,
                 _ => return Err(ApiError::bad_request("'state' must be one of: active, unverified, disabled")),
             },
             _ => {}
@@ -62,7 +63,11 @@ mod tests {
             ("", Some(default.clone())),
             ("limit=1", Some(DomainQuery { limit: 1, ..default.clone() })),
             ("limit=99999&skip=7", Some(DomainQuery { limit: 1000, skip: 7, ..default.clone() })),
-            ("search=Exa&state=active&authority=x", Some(DomainQuery { search, ..default.clone() })),
+            (
+                "search=Exa&state=active&authority=x",
+                Some(DomainQuery { search, verified: Some(true), ..default.clone() }),
+            ),
+            ("state=unverified", Some(DomainQuery { verified: Some(false), ..default.clone() })),
             ("sort=name%3Adesc", Some(DomainQuery { sort: DomainSort::NameDescending, ..default.clone() })),
             ("state=disabled", None),
         ] {

@@ -3,7 +3,7 @@
 use super::{create, delete, list as list_domains, read, read_connection, update, update_connection, verify};
 use crate::api::limits::{DOMAINS_PER_PAGE, DOMAINS_PER_PAGE_DEFAULT};
 use crate::api::operation::{Access, Operation};
-use crate::api::schema::{Schema, any_object, boolean, choice, integer, list, message, named, object, switch, text};
+use crate::api::schema::{Schema, boolean, choice, integer, list, message, named, object, switch, text};
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
     let limit = integer().with("maximum", DOMAINS_PER_PAGE).default(DOMAINS_PER_PAGE_DEFAULT);
@@ -21,7 +21,7 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
             .ok("A page of domains", page),
         Operation::post("/v4/domains", "createDomain", create)
             .summary("Make a sending domain")
-            .form([("name", name)].into_iter().chain(tls_settings()))
+            .form([("name", name)].into_iter().chain(tls_settings()).chain(first_key()))
             .ok("Made", domain_answer()),
         Operation::get("/v4/domains/{domain}", "readDomain", read)
             .summary("Read a sending domain")
@@ -35,7 +35,7 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
             .access(Access::Account)
             .ok("Deleted", message()),
         Operation::put("/v4/domains/{domain}/verify", "verifyDomain", verify)
-            .summary("Answers as if all were verified")
+            .summary("Look for the records of a domain in the DNS")
             .ok("The domain", domain_answer()),
         Operation::get("/v4/domains/{domain}/connection", "readConnection", read_connection)
             .summary("Read the TLS settings of a domain")
@@ -80,10 +80,33 @@ fn domain_answer() -> Schema {
     let answer = object([
         ("message", text()),
         ("domain", domain()),
-        ("receiving_dns_records", list(any_object())),
-        ("sending_dns_records", list(any_object())),
+        ("receiving_dns_records", list(dns_record())),
+        ("sending_dns_records", list(dns_record())),
+        ("recommended_dns_records", list(dns_record())),
     ]);
     named("DomainAnswer", answer)
+}
+
+/// A DNS record of a domain.
+pub(in crate::api) fn dns_record() -> Schema {
+    let record = object([
+        ("is_active", boolean()),
+        ("cached", list(text()).about("What was found when the DNS was last asked")),
+        ("name", text()),
+        ("record_type", text()),
+        ("valid", choice(["valid", "invalid", "unknown"])),
+        ("value", text()),
+        ("purpose", text()),
+        ("detail", text().nullable().about("Why it is not valid, or what else there is to say")),
+    ]);
+    named("DnsRecord", record)
+}
+
+fn first_key() -> [(&'static str, Schema); 2] {
+    [
+        ("dkim_key_size", choice(["2048", "4096"]).default("2048")),
+        ("dkim_selector", text().about("Where the key is published; one that tells the day unless given")),
+    ]
 }
 
 fn connection() -> Schema {

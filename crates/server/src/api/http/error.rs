@@ -77,6 +77,24 @@ impl ApiError {
         ApiError { detail: Some(detail.to_string()), ..self }
     }
 
+    /// What is wrong, in a line, for those who are not asked over HTTP.
+    pub(crate) fn text(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{} ({detail})", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// Whether more was given than a limit allows.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.status == StatusCode::PAYLOAD_TOO_LARGE
+    }
+
+    /// Whether the same may be taken later.
+    pub(crate) fn is_for_now(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// Says when it may be tried again.
     pub(crate) fn retry_after(self, wait: Duration) -> ApiError {
         ApiError { retry_after: Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)), ..self }

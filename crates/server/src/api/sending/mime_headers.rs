@@ -1,6 +1,6 @@
 //! Options among the headers of a message that an application composed: `X-Mailgun-Require-TLS: yes`.
 
-use super::options::TLS_REQUIRED;
+use super::options::{TLS_REQUIRED, is_option_header};
 use crate::api::http::error::ApiError;
 
 /// Calls `take` with name and value of each `X-Mailgun-*` field, and of `TLS-Required` (RFC 8689 §5), in the header section, unfolded (RFC 5322 §2.2.3).
@@ -19,12 +19,37 @@ pub(crate) fn for_each_option(
         finish(option.take(), &mut take)?;
         let Some(colon) = line.iter().position(|b| *b == b':') else { break };
         let name = String::from_utf8_lossy(&line[..colon]).trim_end().to_owned();
-        let is_option = name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("x-mailgun-"));
-        if is_option || name.eq_ignore_ascii_case(TLS_REQUIRED) {
+        if is_option_header(&name) || name.eq_ignore_ascii_case(TLS_REQUIRED) {
             option = Some((name, line[colon + 1..].to_vec()));
         }
     }
     finish(option, &mut take)
+}
+
+/// The message without its `X-Mailgun-*` options, which are for us and not for the recipient.
+///
+/// Like [`for_each_option`] it stops at what is no field, so whatever was read as an option is gone and nothing else is.
+pub(crate) fn without_options(message: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(message.len());
+    let (mut rest, mut dropping) = (message, false);
+    while let Some(line) = lines(rest).next().filter(|line| !line.is_empty()) {
+        if !matches!(line[0], b' ' | b'\t') {
+            let Some(colon) = line.iter().position(|b| *b == b':') else { break };
+            dropping = is_option_header(String::from_utf8_lossy(&line[..colon]).trim_end());
+        }
+        let (line, after) = rest.split_at(line.len() + end_of_line(&rest[line.len()..]));
+        if !dropping {
+            kept.extend_from_slice(line);
+        }
+        rest = after;
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
+/// How many octets end a line here: two for CRLF, one for a lone CR or LF, none at the end of the message.
+fn end_of_line(at: &[u8]) -> usize {
+    if at.starts_with(b"\r\n") { 2 } else { at.len().min(1) }
 }
 
 fn finish(
@@ -64,5 +89,24 @@ mod tests {
         .unwrap();
         let expected = ["x-mailgun-require-tls=yes", "X-Mailgun-Variables={\"a\":\t\"b\"}", "X-Mailgun-Tag=last"];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_was_read_as_an_option_is_removed_and_nothing_else() {
+        for (message, expected) in [
+            ("X-Mailgun-Tag: a\r\n b\r\nFrom: x\r\n\r\nX-Mailgun-Tag: body", "From: x\r\n\r\nX-Mailgun-Tag: body"),
+            ("From: x\nX-MAILGUN-require-tls : yes\n\nbody\r\n", "From: x\n\nbody\r\n"),
+            (
+                "From: x\r\nX-Mailgun-Sid: 1\r\nTLS-Required: No\r\n\r\n",
+                "From: x\r\nX-Mailgun-Sid: 1\r\nTLS-Required: No\r\n\r\n",
+            ),
+            ("From: x\r\nno field\r\nX-Mailgun-Tag: a\r\n\r\n", "From: x\r\nno field\r\nX-Mailgun-Tag: a\r\n\r\n"),
+            ("From: x\rX-Mailgun-Tag: a\rTo: y", "From: x\rTo: y"),
+            ("X-Mailgun-Tag: a", ""),
+            ("", ""),
+        ] {
+            let kept = without_options(message.as_bytes());
+            assert_eq!(String::from_utf8(kept).unwrap(), expected, "{message:?}");
+        }
     }
 }

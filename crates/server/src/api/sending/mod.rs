@@ -5,6 +5,7 @@ mod mime_headers;
 mod operations;
 mod options;
 mod request;
+mod submitted;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +17,8 @@ use smtp::{Address, Domain};
 use store::{AttachmentSummary, Method, NewCopies, NewMessage, SendingDomain, Timestamp};
 
 pub(super) use operations::operations;
-pub(crate) use options::{excerpt, not_supported, once, yes_no};
+pub(crate) use options::{excerpt, not_supported, once, plain_name, yes_no};
+pub(crate) use submitted::{Refused, Submitted};
 
 use self::options::Options;
 use self::request::{MimeRequest, Recipients, SendRequest};
@@ -57,16 +59,19 @@ async fn send(app: &App, domain: SendingDomain, request: Request, work: Work) ->
     let origin = Origin::of(&request);
     let form = Form::read(app, request).await?;
     let ready = prepare(form, domain.name.clone(), work).await?;
-    keep(app, domain, origin, ready).await
+    let message_id = keep(app, domain, origin, ready).await?;
+    Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
 }
 
 /// A message in its final bytes, with all that decides its fate.
-struct Ready {
+pub(crate) struct Ready {
     message: Message,
     wire: Vec<u8>,
     recipients: Vec<Address>,
     copies: Option<NewCopies>,
     options: Options,
+    /// Nobody is to be told of failures (RFC 5321 §4.5.5).
+    null_return_path: bool,
 }
 
 impl Ready {
@@ -82,7 +87,8 @@ impl Ready {
         let copies = plan.map(|plan| individual::copies(plan, &mut options, &recipients, &message.content));
         let copies = copies.transpose()?;
         let wire = smtp::data::to_wire(&message.content);
-        Ok(Ready { wire, message, recipients: recipients.addresses, copies, options })
+        let recipients = recipients.addresses;
+        Ok(Ready { wire, message, recipients, copies, options, null_return_path: false })
     }
 }
 
@@ -125,7 +131,11 @@ fn compose(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
 
 fn accept_whole(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
     let now = time::now();
-    let mut request = MimeRequest::parse(form, now)?;
+    take_whole(MimeRequest::parse(form, now)?, "", domain, now)
+}
+
+/// A message that an application composed, whichever way it came. `trace` goes before all of it.
+fn take_whole(mut request: MimeRequest, trace: &str, domain: &Domain, now: i64) -> Result<Ready, ApiError> {
     let plan = individual::plan(&mut request.options)?;
     let headers = all_headers(&request.options, plan.as_ref());
     let refuse = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
@@ -134,6 +144,7 @@ fn accept_whole(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
     if plan.is_some() {
         message.content = copies::without_variables(&message.content).map_err(|error| refuse(&error))?;
     }
+    message.content.splice(..0, trace.bytes());
     Ready::new(message, request.recipients, request.options, plan)
 }
 
@@ -149,25 +160,28 @@ fn all_headers(options: &Options, plan: Option<&Plan>) -> Vec<(String, String)> 
     options.headers.iter().cloned().chain(variables).collect()
 }
 
-/// Where a request came from.
-struct Origin {
-    key_id: Option<i64>,
-    ip: Option<IpAddr>,
+/// Where a message came from, and how.
+pub(crate) struct Origin {
+    pub(crate) method: Method,
+    pub(crate) key_id: Option<i64>,
+    pub(crate) ip: Option<IpAddr>,
 }
 
 impl Origin {
     fn of(request: &Request) -> Origin {
         let extensions = request.extensions();
         Origin {
+            method: Method::Http,
             key_id: extensions.get::<Caller>().map(Caller::key_id),
             ip: extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip()),
         }
     }
 }
 
-/// Hands the message to the store. Only when that has it on disk is anything promised.
-async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<Json, ApiError> {
-    let Ready { message, wire, recipients, copies, options } = ready;
+/// Hands the message to the store and gives its Message-ID, without brackets. Only when the store has it on disk is
+/// anything promised.
+pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
+    let Ready { message, wire, recipients, copies, options, null_return_path } = ready;
     let message_id = message.message_id.clone();
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
@@ -175,7 +189,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         size: file.size as u64,
     };
     let new = NewMessage {
-        return_path: return_path(&message, &domain.name),
+        return_path: if null_return_path { String::new() } else { return_path(&message, &domain.name) },
         header_from: message.from_text(),
         size: message.content.len() as u64,
         tls: tls::resolve(options.tls, domain.tls),
@@ -189,7 +203,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
         tags: options.tags,
         user_variables: options.variables,
         dkim: options.dkim.unwrap_or(true),
-        method: Method::Http,
+        method: origin.method,
         test_mode: options.test_mode.unwrap_or(false),
         deliver_at: options.deliver_at.map(Timestamp::from_micros),
         expires_at: options.expires_at.map(Timestamp::from_micros),
@@ -202,7 +216,7 @@ async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) ->
     let App { store, wake, .. } = app.clone();
     let kept = tokio::spawn(async move { store.accept(new).await.inspect(|_| wake.notify_one()) });
     kept.await.map_err(|_| ApiError::internal())??;
-    Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
+    Ok(message_id)
 }
 
 /// Where failures are reported to: the author, if the author's domain is the sending domain or lies below it.

@@ -40,6 +40,9 @@ pub(crate) struct Options {
 /// The header by which a message passes over what its recipients' domains demand (RFC 8689 §5).
 pub(super) const TLS_REQUIRED: &str = "TLS-Required";
 
+/// How the names of all headers begin that are options.
+const OPTION_PREFIX: &str = "x-mailgun-";
+
 /// Options of Mailgun that are not there yet. Ignoring one would send something else than what was asked for.
 const NOT_YET: [&str; 8] = [
     "secondary-dkim",
@@ -85,6 +88,12 @@ const HEADERS_THAT_ASK_NOTHING: [&str; 8] = [
     "x-mailgun-sending-ip-pool-name",
 ];
 
+/// Whether a field of a message's own header is an option, which is for us and not for the recipient.
+pub(super) fn is_option_header(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    lower.starts_with(OPTION_PREFIX) && !HEADERS_THAT_ASK_NOTHING.contains(&lower.as_str())
+}
+
 impl Options {
     /// Takes the field if it is an option, and says whether it was one. Prefixes and names of options know no case.
     pub(crate) fn take(&mut self, field: &Field) -> Result<bool, ApiError> {
@@ -121,6 +130,11 @@ impl Options {
         self.take_header(name, value).map(|_| ())
     }
 
+    /// REQUIRETLS was asked for beside the message (RFC 8689 §4.1). A header that says otherwise is then refused.
+    pub(crate) fn ask_requiretls(&mut self) {
+        self.requiretls = Some(true);
+    }
+
     /// Takes what is said about each recipient, each of whom gets a copy of its own from now on.
     pub(crate) fn individual(&mut self, json: &str, given: &str) -> Result<(), ApiError> {
         let variables = RecipientVariables::parse(json);
@@ -150,10 +164,10 @@ impl Options {
 
     /// Takes a header if it is an option, and says whether it was one.
     fn take_header(&mut self, name: &str, value: &str) -> Result<bool, ApiError> {
-        let lower = name.to_ascii_lowercase();
-        if !lower.starts_with("x-mailgun-") || HEADERS_THAT_ASK_NOTHING.contains(&lower.as_str()) {
+        if !is_option_header(name) {
             return Ok(false);
         }
+        let lower = name.to_ascii_lowercase();
         if let Some((_, option)) = HEADER_OPTIONS.iter().find(|(header, _)| *header == lower) {
             return self.set(option, value, name).map(|()| true);
         }

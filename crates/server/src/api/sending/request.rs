@@ -212,7 +212,7 @@ fn attach(list: &mut Vec<Attachment>, field: &Field) -> Result<(), ApiError> {
 }
 
 impl Recipients {
-    fn new(to: &[Mailbox], also: &[Mailbox], options: &Options) -> Result<Recipients, ApiError> {
+    pub(super) fn new(to: &[Mailbox], also: &[Mailbox], options: &Options) -> Result<Recipients, ApiError> {
         if options.recipient_variables.is_none() {
             let addresses: Vec<_> = once_each(to.iter().chain(also)).map(|mailbox| mailbox.address().clone()).collect();
             let recipients = Recipients { addresses, copies_of: None };

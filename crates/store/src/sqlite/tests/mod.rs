@@ -2,6 +2,7 @@
 
 mod accept;
 mod copies;
+mod credentials;
 mod disaster;
 mod dkim;
 mod door;

@@ -58,7 +58,7 @@ async fn domains_are_listed_in_pages() {
         create(&store, name, seconds as i64).await;
     }
     let list = async |search: Option<&str>, limit, skip, sort| {
-        let query = DomainQuery { only: None, search: search.map(str::to_owned), limit, skip, sort };
+        let query = DomainQuery { search: search.map(str::to_owned), limit, skip, sort, ..DomainQuery::default() };
         let (total, domains) = store.list_domains(query).await.unwrap();
         (total, domains.iter().map(|domain| domain.name.to_string()).collect::<Vec<_>>().join(" "))
     };

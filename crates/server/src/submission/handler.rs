@@ -1,0 +1,186 @@
+//! What submission does with a login, an address and a message.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use smtp::request::{Mail, Rcpt};
+use smtp::{Address, Domain, Reply, ReturnPath};
+use store::{Credential, Method, StoreError};
+
+use super::guard::Guard;
+use super::limits::{HOPS, LOGIN_OCTETS};
+use super::password::Busy;
+use crate::api::App;
+use crate::api::sending::{self, Origin, Refused, Submitted};
+use crate::api::time;
+use crate::smtpd::{Handler, Transaction, reply};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Submission {
+    app: App,
+    host: String,
+    guard: Guard,
+}
+
+impl Submission {
+    pub(super) fn new(app: App, host: String) -> Submission {
+        Submission { app, host, guard: Guard::default() }
+    }
+
+    pub(super) fn connection(self: Arc<Self>, ip: IpAddr) -> Connection {
+        Connection { submission: self, ip, credential: None }
+    }
+
+    /// The credential of that login. What cannot be a login has none.
+    async fn find(&self, login: &str) -> Result<Option<Credential>, StoreError> {
+        let Some((mailbox, domain)) = login.rsplit_once('@') else { return Ok(None) };
+        let Ok(domain) = domain.parse::<Domain>() else { return Ok(None) };
+        self.app.store.credential(&domain, mailbox).await
+    }
+}
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Connection {
+    submission: Arc<Submission>,
+    ip: IpAddr,
+    credential: Option<Credential>,
+}
+
+impl Handler for Connection {
+    async fn authenticate(&mut self, login: &str, password: &str) -> Result<(), Reply> {
+        let Submission { app, guard, .. } = &*self.submission;
+        // Logins know no case, and what is too long for one is counted and refused like any other.
+        let login: String = login.chars().take(LOGIN_OCTETS).collect::<String>().to_lowercase();
+        let Some(delay) = guard.attempt(self.ip, &login, Instant::now()) else {
+            tracing::warn!(peer = %self.ip, "too many wrong passwords: a login was refused without a look");
+            return Err(reply(421, 7, 0, "Too many wrong passwords, try again later"));
+        };
+        let known = match self.submission.find(&login).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::error!(%error, "a login could not be looked up");
+                guard.forgive(self.ip, &login, false, Instant::now());
+                return Err(no_login_now());
+            }
+        };
+        match app.passwords.verify(password, known.as_ref().map(|known| &known.hash)).await {
+            Ok(true) => {
+                guard.forgive(self.ip, &login, true, Instant::now());
+                self.credential = known;
+                Ok(())
+            }
+            Ok(false) => {
+                tracing::warn!(peer = %self.ip, "wrong login or password");
+                tokio::time::sleep(delay).await;
+                Err(reply(535, 7, 8, "Wrong login or password"))
+            }
+            Err(Busy) => {
+                guard.forgive(self.ip, &login, false, Instant::now());
+                Err(no_login_now())
+            }
+        }
+    }
+
+    /// A login that was deleted, or has another password by now, begins no more messages.
+    async fn mail(&mut self, _: &Mail) -> Result<(), Reply> {
+        let gone = reply(421, 7, 0, "The credential is no longer valid, log in again");
+        let Some(credential) = &self.credential else { return Err(gone) };
+        let found = self.submission.find(&credential.login()).await.map_err(lost)?;
+        if found.is_some_and(|found| found.hash == credential.hash) { Ok(()) } else { Err(gone) }
+    }
+
+    async fn rcpt(&mut self, _: &Rcpt) -> Result<(), Reply> {
+        Ok(())
+    }
+
+    async fn message(&mut self, transaction: Transaction, content: Vec<u8>) -> Reply {
+        let Some(credential) = &self.credential else { return reply(530, 7, 0, "Authentication required") };
+        let recipients = transaction.recipients.len();
+        let taken = self.submission.take(self.ip, &credential.domain, transaction, content).await;
+        match taken {
+            Ok(message_id) => {
+                tracing::info!(peer = %self.ip, login = credential.login(), message_id, recipients, "message accepted");
+                reply(250, 0, 0, &format!("Queued as <{message_id}>"))
+            }
+            Err(refused) => {
+                tracing::info!(peer = %self.ip, login = credential.login(), reply = %refused, "message refused");
+                refused
+            }
+        }
+    }
+}
+
+impl Submission {
+    /// Keeps a message, and gives its Message-ID.
+    async fn take(
+        &self,
+        ip: IpAddr,
+        domain: &Domain,
+        transaction: Transaction,
+        content: Vec<u8>,
+    ) -> Result<String, Reply> {
+        if hops(&content) > HOPS {
+            return Err(reply(554, 4, 6, "The message has been going round in circles"));
+        }
+        let domain = self.app.store.domain(domain).await.map_err(lost)?;
+        let domain = domain.ok_or_else(|| reply(550, 7, 1, "The sending domain is no longer there"))?;
+        let submitted = Submitted {
+            content,
+            received: self.received(ip, &transaction),
+            null_return_path: transaction.mail.return_path == ReturnPath::Null,
+            requiretls: transaction.mail.requiretls,
+            recipients: transaction.recipients.into_iter().map(|rcpt| rcpt.address).collect::<Vec<Address>>(),
+        };
+        let name = domain.name.clone();
+        let ready = tokio::task::spawn_blocking(move || submitted.ready(&name)).await.map_err(|_| fault())?;
+        let ready = ready.map_err(|refused| match refused {
+            Refused::Option(error) => reply(550, 7, 0, &error.text()),
+            Refused::Message(error) if error.is_too_large() => reply(552, 3, 4, &error.text()),
+            Refused::Message(error) => reply(550, 6, 0, &error.text()),
+        })?;
+        let origin = Origin { method: Method::Smtp, key_id: None, ip: Some(ip) };
+        sending::keep(&self.app, domain, origin, ready).await.map_err(|error| match error.is_for_now() {
+            true => reply(452, 3, 1, "The message cannot be kept now, try again later"),
+            false => reply(550, 7, 0, &error.text()),
+        })
+    }
+
+    /// The trace field of a message (RFC 5321 §4.4).
+    fn received(&self, ip: IpAddr, transaction: &Transaction) -> String {
+        let is_name = |text: &str| {
+            text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+        };
+        let client = if is_name(&transaction.client) { transaction.client.as_str() } else { "unknown" };
+        let address = match ip.to_canonical() {
+            IpAddr::V4(ip) => format!("[{ip}]"),
+            IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
+        };
+        // RFC 3848, RFC 6531 §4.3. Whoever came this far logged in over TLS.
+        let protocol = if transaction.mail.smtputf8 { "UTF8SMTPSA" } else { "ESMTPSA" };
+        let date = time::to_date(time::now());
+        format!("Received: from {client} ({address})\r\n\tby {} with {protocol};\r\n\t{date}\r\n", self.host)
+    }
+}
+
+/// How many servers a message went through (RFC 5321 §6.3).
+fn hops(content: &[u8]) -> usize {
+    let lines = content.split(|b| *b == b'\n').take_while(|line| !matches!(*line, b"" | b"\r"));
+    lines.filter(|line| line.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"received:"))).count()
+}
+
+fn no_login_now() -> Reply {
+    reply(454, 7, 0, "Nobody can log in now, try again later")
+}
+
+/// The store does not answer.
+fn lost(error: StoreError) -> Reply {
+    tracing::error!(%error, "the store refused an operation");
+    reply(451, 3, 0, "Nothing can be taken now, try again later")
+}
+
+fn fault() -> Reply {
+    reply(451, 3, 0, "A fault of ours, try again later")
+}
