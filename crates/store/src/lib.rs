@@ -30,6 +30,7 @@ mod sqlite;
 mod store;
 mod time;
 pub mod tlsrpt;
+pub mod traffic;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use credential::{Credential, PasswordHash};

@@ -141,13 +141,14 @@ async fn guarded_operations(server: &Server) -> Vec<Operation> {
 /// A server with a victim that has sent something, and another tenant.
 async fn two_tenants() -> Server {
     let server = Server::start().await;
-    for (name, subject) in [(VICTIM, "for your eyes only"), (OTHER, "for others")] {
+    // Only the victim has the tag that examples name.
+    for (name, subject, tag) in [(VICTIM, "for your eyes only", "newsletter"), (OTHER, "for others", "other")] {
         server.add_domain(name, TlsSettings::default()).await;
         for (selector, active) in [("s1", true), ("s7", false)] {
             let key = dkim_key(selector, active);
             server.store.create_dkim_key(&name.parse().unwrap(), key).await.unwrap().unwrap();
         }
-        let answer = server.send_for(name, &[("subject", subject)]).await;
+        let answer = server.send_for(name, &[("subject", subject), ("o:tag", tag)]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     server

@@ -45,8 +45,10 @@ pub(super) fn insert(
 ) -> Result<(), StoreError> {
     let attempt = event.attempt.as_ref();
     let connection = attempt.and_then(|attempt| attempt.connection.as_ref());
+    let at = writing.event_time(now)?;
+    writing.counts.add(writing.connection, at, message, domain, recipient, event)?;
     writing.connection.prepare_cached(INSERT)?.execute(named_params! {
-        ":at": writing.event_time(now)?.as_micros(),
+        ":at": at.as_micros(),
         ":key": random_text(),
         ":message": message.0,
         ":domain": domain,

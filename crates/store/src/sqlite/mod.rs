@@ -7,7 +7,7 @@
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
+//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`], [`traffic`], [`tag`],
 //!   [`dns_check`], [`credential`].
 
 mod copy;
@@ -30,9 +30,11 @@ mod reserve;
 mod row;
 mod schema;
 mod sts;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod traffic;
 mod writer;
 
 use std::time::Duration;

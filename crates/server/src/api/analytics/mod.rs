@@ -1,8 +1,12 @@
-//! `/v1/analytics`: what happened, asked in JSON.
+//! What happened, event by event and counted: `/v1/analytics`, and the older `stats` and `tags`.
 
 mod log_filter;
 mod logs;
+mod metrics;
+mod metrics_query;
 mod operations;
 mod request;
+mod stats;
+mod tags;
 
 pub(super) use self::operations::operations;

@@ -16,6 +16,7 @@ mod scale;
 mod settings;
 mod sts;
 mod tlsrpt;
+mod traffic;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
