@@ -271,9 +271,15 @@ signatures_hold() {
 
 # --- Mailgun clients -------------------------------------------------------------------------------------------------
 
-# client_scene: waxwing for a client, with receivers of our own behind it: mail for verified.test arrives in
-# $SINK_VERIFIED over verified TLS, mail for plain.test in $SINK_PLAIN without TLS.
+# client_scene: waxwing for a client, with the receivers of client_receivers behind it.
 client_scene() {
+    client_receivers
+    start_waxwing "$sink_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem" WAXWING_WEBHOOK_ALLOW_NETWORKS=127.0.0.1
+}
+
+# client_receivers: receivers of our own at $sink_port: mail for verified.test arrives in $SINK_VERIFIED over verified TLS,
+# mail for plain.test in $SINK_PLAIN without TLS.
+client_receivers() {
     local port
     command -v openssl >/dev/null || skip "no openssl to make certificates with"
     make_ca
@@ -284,7 +290,6 @@ client_scene() {
     printf '%s\n' 'verified.test MX 10 mx.verified.test' 'mx.verified.test A 127.0.0.21' \
         'plain.test MX 10 mx.plain.test' 'mx.plain.test A 127.0.0.22' >"$scratch/zone"
     start_dns
-    start_waxwing "$port" WAXWING_TRUST_ROOTS="$scratch/ca.pem"
     export SINK_VERIFIED=$scratch/verified SINK_PLAIN=$scratch/plain
 }
 

@@ -1,5 +1,7 @@
 "use strict";
 const assert = require("node:assert/strict");
+const { createHmac } = require("node:crypto");
+const http = require("node:http");
 const FormData = require("form-data");
 const Mailgun = require("mailgun.js");
 const scene = require("../lib/scene.cjs");
@@ -16,6 +18,7 @@ async function main() {
   await options();
   await paging();
   await mistakes();
+  await webhooks();
 }
 
 async function domains() {
@@ -136,6 +139,46 @@ async function mistakes() {
   assert.equal(nonsense.status, 400);
   assert.match(nonsense.details, /o:require-tls/);
   console.log("mistakes: wrong key, unknown domain, no recipient, an option that is neither yes nor no");
+}
+
+async function webhooks() {
+  const told = [];
+  const receiver = http.createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    told.push(JSON.parse(body));
+    response.end();
+  });
+  await new Promise((ready) => receiver.listen(0, "127.0.0.1", ready));
+  const url = `http://127.0.0.1:${receiver.address().port}/hook`;
+  const other = "https://example.com/hook";
+
+  const made = await client.webhooks.create(domain, "delivered", url);
+  assert.deepEqual([made.id, made.url, made.urls], ["delivered", url, [url]]);
+  assert.equal((await scene.rejected(client.webhooks.create(domain, "delivered", url))).status, 400);
+  assert.equal((await scene.rejected(client.webhooks.create(domain, "bounced", url))).status, 400);
+  assert.deepEqual((await client.webhooks.create(domain, "opened", other)).urls, [other]);
+  assert.deepEqual((await client.webhooks.update(domain, "opened", [other, url])).urls.sort(), [url, other].sort());
+  assert.deepEqual((await client.webhooks.get(domain, "delivered")).urls, [url]);
+  assert.deepEqual(Object.keys(await client.webhooks.list(domain, {})), ["delivered", "opened"]);
+  assert.deepEqual((await client.webhooks.create(domain, "clicked", url, true)).code, 200);
+  assert.equal(told[0]["event-data"].event, "clicked");
+
+  await client.messages.create(domain, { from: `app@${domain}`, to: "hook@verified.test", subject: "x", text: "x" });
+  const event = await scene.outcome(domain, "hook@verified.test");
+  for (const deadline = Date.now() + 30_000; told.length < 2; await new Promise((go) => setTimeout(go, 100)))
+    assert.ok(Date.now() < deadline, "the webhook was not told within 30 s");
+  const { signature, "event-data": data } = told[1];
+  assert.deepEqual(data, event);
+  const { http_signing_key: key } = await scene.api("GET", "/v5/accounts/http_signing_key");
+  const expected = createHmac("sha256", key).update(signature.timestamp + signature.token).digest("hex");
+  assert.equal(signature.signature, expected);
+
+  await client.webhooks.destroy(domain, "delivered");
+  assert.equal((await scene.rejected(client.webhooks.get(domain, "delivered"))).status, 404);
+  receiver.close();
+  receiver.closeAllConnections();
+  console.log("webhooks: made, listed, read, changed, tested, deleted; told of a delivery as the events API has it, signed");
 }
 
 main().catch((error) => {

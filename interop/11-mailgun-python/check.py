@@ -1,9 +1,15 @@
 import asyncio
+import http.server
+import json
 import logging
 import os
+import queue
+import threading
 import urllib.parse
 
+import api
 from mailgun.client import AsyncClient, Client
+from mailgun.security import SecurityGuard
 from scene import (
     ATTACHMENT,
     ATTACHMENT_NAME,
@@ -18,6 +24,7 @@ from scene import (
     expect_intact,
     how,
     kept,
+    outcome,
 )
 
 DOMAIN = "python.sender.test"
@@ -38,6 +45,7 @@ def main():
         options(client)
         paging(client)
         mistakes(client)
+        webhooks(client)
     asyncio.run(asynchronous())
 
 
@@ -146,6 +154,51 @@ def mistakes(client):
     nonsense = answered(client.messages.create(domain=DOMAIN, data={**mail, "o:skip-verification": "perhaps"}), 400)
     expect("the option is named", True, "o:skip-verification" in nonsense["message"])
     print("mistakes: wrong key, unknown domain, no recipient, an option that is neither yes nor no")
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    told = queue.Queue()
+
+    def do_POST(self):
+        Receiver.told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def webhooks(client):
+    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    url, other = f"http://127.0.0.1:{receiver.server_port}/hook", "https://example.com/hook"
+    hooks = client.domains_webhooks
+    answered(hooks.create(domain=DOMAIN, data={"id": "opened", "url": [other, url]}))
+    answered(hooks.create(domain=DOMAIN, data={"id": "opened", "url": other}), 400)
+    answered(hooks.put(domain=DOMAIN, webhook_name="opened", data={"url": other}))
+    expect("one kind", {"webhook": {"urls": [other]}}, answered(hooks.get(domain=DOMAIN, webhook_name="opened")))
+    # By URL: the SDK goes to v4 by itself.
+    answered(hooks.create(domain=DOMAIN, data={"url": url, "event_types": ["accepted", "clicked"]}))
+    answered(hooks.put(domain=DOMAIN, data={"url": url, "event_types": ["delivered"]}))
+    expect("kinds", {"delivered", "opened"}, set(answered(hooks.get(domain=DOMAIN))["webhooks"]))
+
+    data = {"from": f"app@{DOMAIN}", "to": "hook@verified.test", "subject": "x", "text": "x"}
+    answered(client.messages.create(domain=DOMAIN, data=data))
+    event, told = outcome(DOMAIN, "hook@verified.test"), Receiver.told.get(timeout=30)
+    expect("what is told", event, told["event-data"])
+    key, signature = api.ok("GET", "/v5/accounts/http_signing_key")["http_signing_key"], told["signature"]
+    expect("the signature, by the SDK", True, SecurityGuard.verify_webhook(key, **signature))
+    expect("with another key", False, SecurityGuard.verify_webhook(key[::-1], **signature))
+
+    answered(hooks.delete(domain=DOMAIN, filters={"url": url}))
+    answered(hooks.delete(domain=DOMAIN, webhook_name="opened"))
+    expect("none is left", {}, answered(hooks.get(domain=DOMAIN))["webhooks"])
+    account = client.account_webhooks
+    made = answered(account.create(data={"url": other, "event_types": ["delivered"], "description": "all"}))
+    expect("listed", [made["webhook_id"]], [hook["webhook_id"] for hook in answered(account.get())["webhooks"]])
+    expect("deleted", 204, account.delete(webhook_id=made["webhook_id"]).status_code)
+    receiver.shutdown()
+    print("webhooks: by kind, by URL, of the account; told of a delivery as the events API has it, signed")
 
 
 async def asynchronous():

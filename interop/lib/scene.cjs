@@ -60,4 +60,4 @@ async function rejected(promise) {
   assert.fail("was not refused");
 }
 
-module.exports = { url, key, subject, text, attachment, outcome, how, kept, holds, rejected };
+module.exports = { api, url, key, subject, text, attachment, outcome, how, kept, holds, rejected };

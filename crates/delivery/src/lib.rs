@@ -28,6 +28,7 @@ mod starttls;
 pub mod tls;
 mod transaction;
 pub mod upload;
+pub mod web;
 
 pub use attempt::Job;
 pub use client::{Client, Credentials, Options, Route, RouteHost, Timeouts};

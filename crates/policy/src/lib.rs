@@ -20,3 +20,4 @@ pub mod sending_dns;
 pub mod spf;
 pub mod tls;
 pub mod tlsrpt;
+pub mod webhook;

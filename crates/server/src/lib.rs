@@ -1,4 +1,4 @@
-//! Waxwing, the program: configuration, command line, HTTP API, queue.
+//! Waxwing, the program: configuration, command line, HTTP API, queue, webhooks.
 
 #![forbid(unsafe_code)]
 
@@ -17,3 +17,4 @@ mod smtpd;
 mod submission;
 mod text;
 pub mod tlsrpt;
+pub mod webhooks;

@@ -24,6 +24,7 @@ use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::CertificateError;
 use crate::submission::{self, Listeners};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
+use crate::webhooks::{self, Webhooks};
 
 pub use keys::{generate as generate_key, record as key_record};
 
@@ -92,6 +93,7 @@ impl Server {
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
         let sending_dns = SendingDns::of(&config, client.dns().clone());
+        let web = webhooks::web_of(&config)?;
         let first_key = keys::ensure_first(&store, config.api_key.as_ref()).await?;
         warn_about(&config);
 
@@ -110,15 +112,18 @@ impl Server {
             tally.clone(),
         );
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns);
+        let app =
+            App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
         let reload = Arc::new(Notify::new());
         let submission = submission::start(listeners, &config, app.clone(), reload.clone(), &stopped)?;
         let router = api::router(app);
+        let webhooks = Webhooks::new(store.clone(), web, webhooks::Options { grace, ..webhooks::Options::default() });
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
         tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
         tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
+        tasks.spawn(named("webhooks", webhooks.run(stopped.clone())));
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }

@@ -134,6 +134,13 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "webhook_allow_networks",
+        r#"["10.1.2.3/8", "::1"]"#,
+        "10.1.2.3/8,::1",
+        r#"["10.0.0.0/8", "::1/128"]"#,
+        &[(r#"["lan"]"#, "[1]: 'lan' is not an address or network")],
+    ),
+    (
         "retry_schedule",
         r#"["5s", "1h30m"]"#,
         "5s,90m",

@@ -31,6 +31,7 @@ mod store;
 mod time;
 pub mod tlsrpt;
 pub mod traffic;
+pub mod webhook;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};
 pub use credential::{Credential, PasswordHash};

@@ -128,3 +128,14 @@ pub(crate) const POSTURE_PER_PAGE_DEFAULT: usize = 100;
 pub(crate) const POSTURE_PER_PAGE_WITH_BUCKETS: usize = 50;
 /// Most hours or days that are told apart.
 pub(crate) const POSTURE_BUCKETS: u64 = 400;
+
+/// Most URLs that are told of one kind of event, as Mailgun has it.
+pub(crate) const WEBHOOK_URLS: usize = 3;
+/// Longest URL of a webhook.
+pub(crate) const WEBHOOK_URL_OCTETS: usize = 2048;
+/// Longest description of a webhook.
+pub(crate) const WEBHOOK_DESCRIPTION_OCTETS: usize = 500;
+/// Most tests of webhooks at the same time.
+pub(crate) const WEBHOOK_TESTS_AT_ONCE: usize = 8;
+/// Longest wait for the answer to a test.
+pub(crate) const WEBHOOK_TEST_TIME: Duration = Duration::from_secs(15);

@@ -17,6 +17,7 @@ mod schema;
 pub(crate) mod sending;
 mod tls;
 mod tls_reports;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
+use delivery::web::Web;
 use store::Store;
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
@@ -33,6 +35,7 @@ use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
+pub(crate) use self::webhooks::{new_signing_key, payload as notification, words as webhook_words};
 use crate::sending_dns::SendingDns;
 use crate::submission::password::Passwords;
 
@@ -53,15 +56,29 @@ pub struct App {
     uploads: Arc<tls_reports::Gate>,
     /// Hashes passwords, for all who have any to hash.
     pub(crate) passwords: Arc<Passwords>,
+    webhook_tester: webhooks::Tester,
 }
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
     /// links are made of what the client called us. `sending_dns` looks for the records of domains.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
-        let memory = Arc::new(Semaphore::new(MEMORY_UNITS));
-        let (door, uploads, passwords) = Default::default();
-        App { store, wake, public_url, sending_dns, memory, door, uploads, passwords }
+        App {
+            store,
+            wake,
+            public_url,
+            sending_dns,
+            memory: Arc::new(Semaphore::new(MEMORY_UNITS)),
+            door: Arc::default(),
+            uploads: Arc::default(),
+            passwords: Arc::default(),
+            webhook_tester: webhooks::Tester::new(None),
+        }
+    }
+
+    /// With a client that reaches webhooks, for tests of them.
+    pub fn with_webhook_client(self, web: Web) -> App {
+        App { webhook_tester: webhooks::Tester::new(Some(web)), ..self }
     }
 }
 
@@ -77,6 +94,7 @@ fn operations() -> Vec<Operation> {
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),
+        ("webhooks", webhooks::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),
         ("health", docs::operations()),

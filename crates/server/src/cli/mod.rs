@@ -7,6 +7,7 @@ mod key;
 mod report;
 mod sending_dns;
 mod serve;
+mod webhook;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -57,6 +58,9 @@ enum Command {
     /// Reports about TLS that others sent us (RFC 8460). Works while the server runs.
     #[command(subcommand)]
     Report(report::ReportCommand),
+    /// Webhooks: who is told of events, and the key that signs. Works while the server runs.
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Look at a recipient domain and say what each of the four TLS settings would do there.
     Check {
         /// Whose mail hosts are asked. They are told EHLO, STARTTLS and QUIT, and nothing else.
@@ -144,6 +148,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
         Command::Credential(command) => on_store(&load()?, async |store| credential::run(store, command).await),
         Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
+        Command::Webhook(command) => on_store(&load()?, async |store| webhook::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),
         Command::Doctor { probe, json } => doctor(&load()?, doctor::Options { probe }, json),
         Command::Demo { json } => print(runtime()?.block_on(demo::run(json)).map_err(Failure::of)?),

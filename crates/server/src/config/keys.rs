@@ -198,6 +198,14 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(texts(&config.deliver_to_private)),
     },
     Key {
+        name: "webhook_allow_networks",
+        shape: Shape::List,
+        meaning: "Addresses or networks that webhooks may reach although they are not public.",
+        unset: None,
+        read: set!(webhook_allow_networks, networks()),
+        show: |config| Some(texts(&config.webhook_allow_networks)),
+    },
+    Key {
         name: "retry_schedule",
         shape: Shape::List,
         meaning: "Waits after the first, second, … deferral, `1s` to `30d` each; then the recipient has failed.",

@@ -61,6 +61,8 @@ pub struct Config {
     pub trust_roots: Option<PathBuf>,
     /// Networks that deliveries may reach although they are not public. Default: none.
     pub deliver_to_private: Vec<IpNet>,
+    /// Networks that webhooks may reach although they are not public. Default: none.
+    pub webhook_allow_networks: Vec<IpNet>,
     /// Waits after the first, second, … deferral, each from a second to 30 days, at most 100 of them.
     /// Default: 10, 15, 30 minutes, 1, 2, 4 hours.
     pub retry_schedule: Schedule,
@@ -135,6 +137,7 @@ impl Default for Config {
             mta_sts_port: 443,
             trust_roots: None,
             deliver_to_private: Vec::new(),
+            webhook_allow_networks: Vec::new(),
             retry_schedule: Schedule::default(),
             ehlo_name: EhloName::of_this_machine(),
             source_addresses: Vec::new(),

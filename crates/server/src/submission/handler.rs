@@ -106,7 +106,9 @@ impl Handler for Connection {
                 reply(250, 0, 0, &format!("Queued as <{message_id}>"))
             }
             Err(refused) => {
-                tracing::info!(peer = %self.ip, login = credential.login(), reply = %refused, "message refused");
+                // Not the words: they may quote the message.
+                let enhanced = refused.enhanced_code().map(|code| code.to_string());
+                tracing::info!(peer = %self.ip, login = credential.login(), code = refused.code(), enhanced, "message refused");
                 refused
             }
         }

@@ -13,4 +13,5 @@ mod reuse;
 mod smtp_client;
 mod submission;
 mod table;
+mod webhooks;
 mod world;

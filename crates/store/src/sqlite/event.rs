@@ -31,6 +31,8 @@ const INSERT_DOWNGRADE: &str = "
     INSERT INTO event (at, key, message, domain, recipient, kind, mx_host, details)
     VALUES (:at, :key, :message, :domain, :recipient, :kind, :mx_host, :details)";
 
+const AT: &str = "SELECT * FROM event WHERE at = ?1";
+
 /// Most conditions of a filter. SQLite refuses an expression that is deeper than 1000.
 const CONDITIONS: usize = 500;
 
@@ -145,6 +147,21 @@ fn page(connection: &Connection, query: &EventQuery) -> Result<Vec<Event>, Store
         }
     }
     Ok(events)
+}
+
+/// The event of that time; `None` when there is none, or none that can be read.
+pub(super) fn at(connection: &Connection, at: Timestamp) -> Result<Option<Event>, StoreError> {
+    let mut select = connection.prepare_cached(AT)?;
+    let mut rows = select.query([at.as_micros()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    match readable(connection, row, &mut HashMap::new()) {
+        Ok(event) => Ok(Some(event)),
+        Err(StoreError::Damaged(what)) => {
+            tracing::error!(at = at.as_micros(), what, "the store is damaged: an event is left out");
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
 }
 
 fn readable(

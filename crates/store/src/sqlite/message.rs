@@ -211,7 +211,7 @@ fn test_mode_attempt() -> AttemptRecord {
 }
 
 /// Text that nobody can guess, for use in URLs: 128 bits.
-pub(super) fn random_text() -> String {
+pub(crate) fn random_text() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 

@@ -7,8 +7,8 @@
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`], [`traffic`], [`tag`],
-//!   [`dns_check`], [`credential`].
+//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
+//!   [`dns_check`], [`credential`], [`webhook`], [`traffic`], [`tag`].
 
 mod copy;
 mod credential;
@@ -35,11 +35,13 @@ mod tag;
 mod tests;
 mod tlsrpt;
 mod traffic;
+mod webhook;
 mod writer;
 
 use std::time::Duration;
 
 pub(crate) use inspect::inspect;
+pub(crate) use message::random_text;
 
 use crate::{Location, Role, Stats, StoreError};
 

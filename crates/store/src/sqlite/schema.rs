@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     super::copy::TABLES,
     super::dns_check::TABLES,
     super::credential::TABLES,
+    super::webhook::TABLES,
     super::traffic::TABLES,
 ];
 

@@ -131,8 +131,10 @@ pub(super) async fn describe(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     uri: Uri,
-    request: Request,
+    mut request: Request,
 ) -> Result<Json, ApiError> {
+    // Forms are read where nothing stands in the query; here it was read already.
+    *request.uri_mut() = Uri::from_static("/");
     let (mut tag, mut description) = named(uri.query().unwrap_or_default())?;
     for field in &Form::read(&app, request).await?.fields {
         let value = field.as_text()?.to_owned();

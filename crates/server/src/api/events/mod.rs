@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Uri};
 use serde_json::json;
 use smtp::Domain;
 
+pub(super) use self::json::event as event_json;
 pub(super) use self::operations::operations;
 use self::page::Page;
 use super::App;

@@ -26,6 +26,8 @@ pub(crate) struct ApiError {
     detail: Option<String>,
     /// The body is the bare message instead of JSON.
     bare: bool,
+    /// Mailgun's own name for `message` on some endpoints; clients read either.
+    also: Option<&'static str>,
     /// When it may be tried again, in seconds.
     retry_after: Option<u64>,
 }
@@ -33,7 +35,7 @@ pub(crate) struct ApiError {
 impl ApiError {
     /// An error of this status.
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> ApiError {
-        ApiError { status, message: message.into(), detail: None, bare: false, retry_after: None }
+        ApiError { status, message: message.into(), detail: None, bare: false, retry_after: None, also: None }
     }
 
     /// The request says something that cannot be done.
@@ -75,6 +77,11 @@ impl ApiError {
     /// Adds what exactly is wrong.
     pub(crate) fn because(self, detail: impl ToString) -> ApiError {
         ApiError { detail: Some(detail.to_string()), ..self }
+    }
+
+    /// Tells the message under another name too.
+    pub(crate) fn told_as(self, name: &'static str) -> ApiError {
+        ApiError { also: Some(name), ..self }
     }
 
     /// What is wrong, in a line, for those who are not asked over HTTP.
@@ -123,11 +130,14 @@ impl From<StoreError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = match (self.bare, self.detail) {
-            (true, _) => self.message.into_response(),
-            (false, None) => Json(json!({ "message": self.message })).into_response(),
-            (false, Some(detail)) => Json(json!({ "message": self.message, "detail": detail })).into_response(),
-        };
+        let mut body = json!({ "message": self.message });
+        if let Some(name) = self.also {
+            body[name] = body["message"].clone();
+        }
+        if let Some(detail) = self.detail {
+            body["detail"] = detail.into();
+        }
+        let mut response = if self.bare { self.message.into_response() } else { Json(body).into_response() };
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {

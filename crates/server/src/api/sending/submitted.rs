@@ -39,10 +39,13 @@ impl Submitted {
     pub(crate) fn ready(self, domain: &Domain) -> Result<Ready, Refused> {
         let now = time::now();
         let options = self.options(now).map_err(Refused::Option)?;
+        let message = without_options(&self.content).into();
+        // There are enough copies of it by now.
+        drop(self.content);
         let to: Result<Vec<_>, _> = self.recipients.into_iter().map(|address| Mailbox::new(None, address)).collect();
         let to = to.map_err(|error| Refused::Message(ApiError::bad_request(error.to_string())))?;
         let recipients = Recipients::new(&to, &[], &options).map_err(Refused::Message)?;
-        let request = MimeRequest { message: without_options(&self.content).into(), recipients, options };
+        let request = MimeRequest { message, recipients, options };
         let ready = take_whole(request, &self.received, domain, now).map_err(Refused::Message)?;
         Ok(Ready { null_return_path: self.null_return_path, ..ready })
     }

@@ -17,6 +17,7 @@ mod settings;
 mod sts;
 mod tlsrpt;
 mod traffic;
+mod webhook;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -163,7 +163,7 @@ async fn counts_are_kept_and_read_along_an_index() {
     for (sql, index) in [
         (sql::statement(&by_value), "PRIMARY KEY (resolution=? AND slice=? AND domain=? AND value=? AND start>?"),
         (sql::statement(&by_time), "traffic_time (resolution=? AND slice=? AND domain=? AND start>?"),
-        (sql::IS_TOLD.to_owned(), "PRIMARY KEY (resolution=? AND slice=? AND domain=? AND value=? AND start=?"),
+        (sql::IS_TOLD.to_owned(), "traffic_time (resolution=? AND slice=? AND domain=? AND start=? AND value=?)"),
         (sql::NEXT_DOMAIN.to_owned(), "(resolution=? AND slice=? AND domain>?)"),
         (sql::OLDEST.to_owned(), "traffic_time (resolution=? AND slice=? AND domain=? AND start<?)"),
     ] {
