@@ -15,6 +15,7 @@ mod openapi;
 mod operation;
 mod schema;
 pub(crate) mod sending;
+mod suppressions;
 mod tls;
 mod tls_reports;
 mod webhooks;
@@ -89,6 +90,7 @@ fn operations() -> Vec<Operation> {
         ("events", events::operations()),
         ("analytics", analytics::operations()),
         ("domains", domains::operations()),
+        ("suppressions", suppressions::operations()),
         ("domains", credentials::operations()),
         ("dkim", dkim::operations()),
         ("keys", keys::operations()),

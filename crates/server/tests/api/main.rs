@@ -11,6 +11,7 @@ mod logs;
 mod metrics;
 mod sending;
 mod support;
+mod suppressions;
 mod tenants;
 mod tls;
 mod tls_reports;

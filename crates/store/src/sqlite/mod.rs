@@ -30,6 +30,7 @@ mod reserve;
 mod row;
 mod schema;
 mod sts;
+mod suppression;
 mod tag;
 #[cfg(test)]
 mod tests;

@@ -280,12 +280,10 @@ impl Engine {
 
 /// The statement of a query for one sending domain.
 pub(super) fn statement(query: &TrafficQuery) -> String {
-    let (start, path, value) = match (query.over_time, &query.value) {
-        (over_time, value) => (
-            if over_time { "start" } else { "NULL" },
-            if value.is_some() { "" } else { "INDEXED BY traffic_time" },
-            if value.is_some() { "AND value = ?6" } else { "AND ?6 IS NULL" },
-        ),
+    let start = if query.over_time { "start" } else { "NULL" };
+    let (path, value) = match query.value {
+        Some(_) => ("", "AND value = ?6"),
+        None => ("INDEXED BY traffic_time", "AND ?6 IS NULL"),
     };
     format!(
         "SELECT domain, value, {start} AS part, kind, severity, reason, protected, first_attempt, sum(count) AS count
