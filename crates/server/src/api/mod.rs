@@ -16,6 +16,7 @@ mod operation;
 mod schema;
 pub(crate) mod sending;
 mod suppressions;
+mod templates;
 mod tls;
 mod tls_reports;
 mod webhooks;
@@ -87,6 +88,7 @@ impl App {
 fn operations() -> Vec<Operation> {
     let areas = [
         ("sending", sending::operations()),
+        ("templates", templates::operations()),
         ("events", events::operations()),
         ("analytics", analytics::operations()),
         ("domains", domains::operations()),

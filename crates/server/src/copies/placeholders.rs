@@ -54,11 +54,22 @@ impl<'a> Placeholders<'a> {
         Ok(is_changed.then_some(filled))
     }
 
-    /// The values of the map, filled where they are texts. What would be too long for a variable stays as it is.
+    /// The values of the map, filled wherever there are texts in them. What would be too long for a variable stays as it is.
     pub(crate) fn fill_values(&self, map: &Map<String, Value>) -> Map<String, Value> {
+        map.iter().map(|(name, value)| (name.clone(), self.fill_value(value))).collect()
+    }
+
+    fn fill_value(&self, value: &Value) -> Value {
         const VALUE_OCTETS: usize = 64 * 1024;
-        let fill = |value: &Value| value.as_str().and_then(|text| self.fill(text, VALUE_OCTETS).ok().flatten());
-        map.iter().map(|(name, value)| (name.clone(), fill(value).map_or_else(|| value.clone(), Value::from))).collect()
+        match value {
+            Value::String(text) => {
+                let filled = self.fill(text, VALUE_OCTETS).ok().flatten();
+                filled.map_or_else(|| value.clone(), Value::from)
+            }
+            Value::Array(values) => values.iter().map(|value| self.fill_value(value)).collect(),
+            Value::Object(map) => self.fill_values(map).into(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        }
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -84,6 +95,16 @@ fn placeholder(text: &str, start: usize) -> Option<(&str, usize)> {
     let length = rest.bytes().take(PLACEHOLDER_OCTETS + 1).position(|b| b == b'%')?;
     let name = &rest[..length];
     (!name.contains(['\r', '\n'])).then_some((name, start + length + 2))
+}
+
+/// Whether any text within the value may have a placeholder.
+pub(crate) fn any_placeholder(value: &Value) -> bool {
+    match value {
+        Value::String(text) => has_placeholder(text),
+        Value::Array(values) => values.iter().any(any_placeholder),
+        Value::Object(map) => map.values().any(any_placeholder),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Whether the text may have a placeholder.

@@ -12,6 +12,7 @@ mod metrics;
 mod sending;
 mod support;
 mod suppressions;
+mod templates;
 mod tenants;
 mod tls;
 mod tls_reports;

@@ -8,7 +8,7 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
 //!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
-//!   [`dns_check`], [`credential`], [`webhook`], [`traffic`], [`tag`].
+//!   [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`].
 
 mod copy;
 mod credential;
@@ -32,6 +32,7 @@ mod schema;
 mod sts;
 mod suppression;
 mod tag;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

@@ -3,6 +3,7 @@
 
 use message::Mailbox;
 use serde_json::{Map, Value, json};
+use store::template::TemplateUse;
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
@@ -32,6 +33,9 @@ pub(in crate::api) fn event(event: &Event) -> Value {
     put("flags", flags(message));
     let (subject, variables) = subject_and_variables(event);
     put("message", message_object(event, subject));
+    if let Some(TemplateUse { name, version, is_text }) = &message.template {
+        put("template", json!({ "name": name, "version": version, "is-text": is_text }));
+    }
     put("tags", message.tags.as_slice().into());
     put("campaigns", json!([]));
     put("user-variables", Value::Object(variables));
