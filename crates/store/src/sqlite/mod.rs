@@ -8,7 +8,7 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
-//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`].
+//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`].
 
 mod claim;
 mod copy;
@@ -33,10 +33,12 @@ mod schema;
 mod site;
 mod sts;
 mod suppression;
+mod tag;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod traffic;
 mod webhook;
 mod writer;
 

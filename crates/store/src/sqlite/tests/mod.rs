@@ -19,6 +19,7 @@ mod sts;
 mod suppression;
 mod template;
 mod tlsrpt;
+mod traffic;
 mod webhook;
 
 use std::path::PathBuf;
@@ -224,7 +225,7 @@ fn outcomes(jobs: &[Job], state: NewState, events: &[NewEvent]) -> Vec<Recipient
 
 fn query(filter: Filter) -> EventQuery {
     EventQuery {
-        domain: domain("sender.example"),
+        domain: Some(domain("sender.example")),
         begin: None,
         end: None,
         direction: Direction::Ascending,
