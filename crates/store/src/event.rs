@@ -151,7 +151,7 @@ pub struct Event {
     pub attempt: Option<AttemptRecord>,
     /// What a downgrade tells: before and after.
     pub downgrade: Option<serde_json::Value>,
-    /// The recipient's own copy, where there is one.
+    /// The recipient's own copy, where there is one; without its variables if they exceed 16 KiB.
     pub copy: Option<IndividualCopy>,
     /// The message that it belongs to; events of one page share it.
     pub message: Arc<MessageSummary>,
