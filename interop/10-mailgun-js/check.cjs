@@ -16,6 +16,7 @@ async function main() {
   await connection();
   await sending();
   await options();
+  await templates();
   await paging();
   await mistakes();
   await webhooks();
@@ -99,6 +100,49 @@ async function options() {
   await client.messages.create(domain, { to: "mime@verified.test", message });
   assert.deepEqual(scene.how(await scene.outcome(domain, "mime@verified.test")), ["delivered", true, true]);
   console.log("TLS options: message over domain in both directions; ready-made MIME");
+}
+
+async function templates() {
+  const made = await client.domains.domainTemplates.create(domain, {
+    name: "Welcome",
+    description: "for new ones",
+    template: "<p>Hi {{name}}{{#each items}}, {{this}}{{/each}}</p>",
+    headers: JSON.stringify({ Subject: "Hi {{name}}" }),
+  });
+  assert.deepEqual([made.name, made.version.tag], ["welcome", "initial"]);
+  assert.ok(made.createdAt instanceof Date && !Number.isNaN(made.createdAt.getTime()));
+  const second = await client.domains.domainTemplates.createVersion(domain, "welcome", {
+    tag: "second",
+    template: "<p>Dear {{name}}</p>",
+    active: "yes",
+  });
+  assert.equal(second.template.version.tag, "second");
+  const active = await client.domains.domainTemplates.get(domain, "welcome", { active: "yes" });
+  assert.equal(active.version.template, "<p>Dear {{name}}</p>");
+  await client.domains.domainTemplates.updateVersion(domain, "welcome", "initial", { comment: "again", active: "yes" });
+  const { template } = await client.domains.domainTemplates.listVersions(domain, "welcome");
+  assert.deepEqual(template.versions.map(({ tag, active }) => [tag, active]), [["initial", true], ["second", false]]);
+  const page = await client.domains.domainTemplates.list(domain, { limit: 1 });
+  assert.deepEqual(page.items.map(({ name }) => name), ["welcome"]);
+  assert.deepEqual((await client.domains.domainTemplates.list(domain, { page: page.pages.next.page })).items, []);
+
+  await client.messages.create(domain, {
+    from: `app@${domain}`,
+    to: "template@verified.test",
+    template: "welcome",
+    "t:text": "yes",
+    "t:variables": JSON.stringify({ name: "Ann & Bob", items: ["one", 2] }),
+  });
+  const event = await scene.outcome(domain, "template@verified.test");
+  assert.deepEqual(event.template, { name: "welcome", version: "initial", "is-text": true });
+  assert.equal(event.message.headers.subject, "Hi Ann & Bob");
+  assert.match(scene.kept(process.env.SINK_VERIFIED, "template@verified.test"), /<p>Hi Ann &amp; Bob, one, 2<\/p>/);
+
+  assert.equal((await client.domains.domainTemplates.destroyVersion(domain, "welcome", "second")).message, "version has been deleted");
+  assert.equal((await client.domains.domainTemplates.destroy(domain, "welcome")).message, "template has been deleted");
+  assert.equal((await scene.rejected(client.domains.domainTemplates.get(domain, "welcome"))).status, 404);
+  await client.domains.domainTemplates.destroyAll(domain);
+  console.log("templates: made, versions, listed, sent, deleted");
 }
 
 async function paging() {

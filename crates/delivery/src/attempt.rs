@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::client::{Client, Credentials, Route, RouteHost, Target};
 use crate::connect::{NotOpened, open};
-use crate::hosts::{Hosts, NextHops, NoHosts, Place};
+use crate::hosts::{Crowd, Hosts, NextHops, NoHosts, Place};
 use crate::mta_sts::Found;
 use crate::pool::Reused;
 use crate::report::{
@@ -58,9 +58,10 @@ impl Client {
 
     /// The same, where [`Client::next_hops`] has found out already where the destination's mail goes.
     pub async fn attempt_at(&self, next_hops: NextHops, job: Job<'_>) -> Report {
-        let NextHops { found, began, deadline } = next_hops;
+        let NextHops { found, began, deadline, crowd } = next_hops;
         let route = self.route_for(job.destination);
         let mut attempt = Attempt::new(self, job, route, deadline);
+        attempt.crowd = crowd;
         let published = timeout_at(deadline, self.published(&job, route)).await;
         if let (Some(hosts), Ok(published)) = (found, published) {
             attempt.published = published;
@@ -98,6 +99,7 @@ struct Attempt<'a> {
     /// What DANE means for the first host: whether it is off stands in the report also where no connection was made.
     dane: Option<Arc<Dane>>,
     deadline: Instant,
+    crowd: Option<Crowd>,
     slots: Vec<Slot>,
     steps: Vec<Step>,
     observed: Vec<ConnectionReport>,
@@ -120,6 +122,7 @@ impl<'a> Attempt<'a> {
             waits_for_policy: false,
             dane: None,
             deadline,
+            crowd: None,
             slots: job.recipients.iter().map(|_| Slot::default()).collect(),
             steps: Vec::new(),
             observed: Vec::new(),
@@ -187,6 +190,9 @@ impl<'a> Attempt<'a> {
         let effective = strengthen(self.demands(target));
         if self.reuse(target, &effective).await {
             return;
+        }
+        if let Some(crowd) = &self.crowd {
+            self.client.pool.make_room(crowd).await;
         }
         let opened = match open(self.client, target, self.deadline).await {
             Ok(opened) => opened,
@@ -355,7 +361,8 @@ impl<'a> Attempt<'a> {
             return false;
         }
         if let Some(ready) = ready {
-            self.client.pool.give(self.client.endpoint(target, self.route), ready, &report);
+            let site = self.crowd.as_ref().map(|crowd| crowd.site.clone());
+            self.client.pool.give(self.client.endpoint(target, self.route), site, ready, &report);
         }
         self.sessions += 1;
         let is_sent_away = fates.iter().filter_map(Fate::problem).any(Problem::turns_us_away);

@@ -1,6 +1,7 @@
 //! Where a delivery may go: the route or the MX hosts of a destination, and the addresses of each that may be reached.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use policy::dane::{Dane, NextHop, NotDane, Security};
 use policy::disposition::Stage;
@@ -24,7 +25,7 @@ impl Client {
         let began = Instant::now();
         let deadline = began + self.options.timeouts.attempt;
         let found = timeout_at(deadline, self.hosts(destination, self.route_for(destination))).await.ok();
-        NextHops { found, began, deadline }
+        NextHops { found, began, deadline, crowd: None }
     }
 
     /// The hosts to try, in order.
@@ -122,9 +123,25 @@ pub struct NextHops {
     pub(crate) found: Option<Result<Hosts, NoHosts>>,
     pub(crate) began: Instant,
     pub(crate) deadline: Instant,
+    pub(crate) crowd: Option<Crowd>,
+}
+
+/// Who else may be connected to the same place.
+#[derive(Debug, Clone)]
+pub(crate) struct Crowd {
+    /// The place, by whatever name.
+    pub(crate) site: Arc<str>,
+    /// How many connections may wait there for another message beside those in use.
+    pub(crate) spare: usize,
 }
 
 impl NextHops {
+    /// The same attempt as one of those to `site`, whatever its hosts are: before it makes a connection, those to the site that
+    /// wait for another message are ended until `spare` are left.
+    pub fn at(self, site: &str, spare: usize) -> NextHops {
+        NextHops { crowd: Some(Crowd { site: site.into(), spare }), ..self }
+    }
+
     /// What says which site it is; `None` where there are no hosts, or they could not be found out.
     pub fn leads(&self) -> Option<&Leads> {
         match &self.found {

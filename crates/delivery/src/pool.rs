@@ -9,6 +9,7 @@ use policy::tls::Effective;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::hosts::Crowd;
 use crate::report::{Channel, ConnectionReport};
 use crate::starttls::Ready;
 
@@ -56,6 +57,8 @@ struct State {
 
 struct Idle {
     established: Established,
+    /// The place that it leads to, of those that are counted together.
+    site: Option<Arc<str>>,
     ready: Ready,
     report: Arc<ConnectionReport>,
     until: Instant,
@@ -95,7 +98,13 @@ impl Pool {
     }
 
     /// Keeps a connection for others, or says farewell to it. Nobody waits for either.
-    pub(crate) fn give(&self, endpoint: Endpoint, ready: Ready, report: &Arc<ConnectionReport>) {
+    pub(crate) fn give(
+        &self,
+        endpoint: Endpoint,
+        site: Option<Arc<str>>,
+        ready: Ready,
+        report: &Arc<ConnectionReport>,
+    ) {
         let Some(idle) = self.admit(endpoint, &ready, report) else { return farewell(ready) };
         let (established, until) = idle;
         let mut state = lock(&self.state);
@@ -103,13 +112,21 @@ impl Pool {
             drop(state);
             return farewell(ready);
         }
-        let surplus = state.push(Idle { established, ready, report: report.clone(), until }, &self.limits);
+        let surplus = state.push(Idle { established, site, ready, report: report.clone(), until }, &self.limits);
         if !state.is_swept {
             state.is_swept = true;
             tokio::spawn(sweep(Arc::downgrade(&self.state)));
         }
         drop(state);
         surplus.into_iter().for_each(|idle| farewell(idle.ready));
+    }
+
+    /// Ends connections to a site, those first whose time is over first, until no more wait than may. Their farewells are
+    /// waited for: a host that counts connections counts them until then.
+    pub(crate) async fn make_room(&self, crowd: &Crowd) {
+        let surplus = lock(&self.state).surplus_of(crowd);
+        let mut farewells: JoinSet<()> = surplus.into_iter().map(|idle| quit(idle.ready)).collect();
+        while farewells.join_next().await.is_some() {}
     }
 
     /// What the connection may be used for and until when, if at all.
@@ -167,17 +184,33 @@ impl State {
         surplus
     }
 
+    /// Takes out what waits at a site beyond what may.
+    fn surplus_of(&mut self, crowd: &Crowd) -> Vec<Idle> {
+        let is_there = |idle: &Idle| idle.site.as_ref() == Some(&crowd.site);
+        let mut ends: Vec<Instant> =
+            self.waiting.values().flatten().filter(|idle| is_there(idle)).map(|idle| idle.until).collect();
+        let Some(surplus) = ends.len().checked_sub(crowd.spare).filter(|surplus| *surplus > 0) else {
+            return Vec::new();
+        };
+        ends.sort_unstable();
+        self.take_out(|idle| is_there(idle) && idle.until <= ends[surplus - 1])
+    }
+
     /// Takes out what has waited until `now`.
     fn ended_by(&mut self, now: Instant) -> Vec<Idle> {
-        let mut ended = Vec::new();
+        self.take_out(|idle| idle.until <= now)
+    }
+
+    fn take_out(&mut self, is_out: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+        let mut out = Vec::new();
         for queue in self.waiting.values_mut() {
-            let (over, still): (Vec<Idle>, Vec<Idle>) = queue.drain(..).partition(|idle| idle.until <= now);
-            ended.extend(over);
+            let (over, still): (Vec<Idle>, Vec<Idle>) = queue.drain(..).partition(&is_out);
+            out.extend(over);
             queue.extend(still);
         }
         self.waiting.retain(|_, queue| !queue.is_empty());
-        self.count -= ended.len();
-        ended
+        self.count -= out.len();
+        out
     }
 }
 

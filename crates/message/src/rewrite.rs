@@ -105,6 +105,7 @@ pub fn rewrite(
         parser: MessageParser::new().with_mime_headers(),
         boundaries: Vec::new(),
         state: State::Verbatim,
+        has_version: section.get("MIME-Version").is_some(),
         out,
         changes,
         limit,
@@ -181,6 +182,8 @@ struct Walk<'c> {
     /// Of the multiparts that are open, outermost first.
     boundaries: Vec<String>,
     state: State,
+    /// The message says that it is MIME. One that does not has a text without encoding.
+    has_version: bool,
     out: Vec<u8>,
     changes: &'c mut dyn Changes,
     limit: usize,
@@ -274,7 +277,9 @@ impl Walk<'_> {
             .filter(|field| !field.is_named("Content-Type") && !field.is_named("Content-Transfer-Encoding"));
         let rest: Vec<u8> = rest.flat_map(|field| field.bytes).copied().collect();
 
-        let mut lines = b"Content-Type: ".to_vec();
+        let needs_version = !self.has_version && self.boundaries.is_empty();
+        let mut lines = if needs_version { b"MIME-Version: 1.0\r\n".to_vec() } else { Vec::new() };
+        lines.extend_from_slice(b"Content-Type: ");
         in_utf8(media_type, given.as_deref()).write_header(&mut lines, "Content-Type: ".len());
         lines.extend_from_slice(format!("Content-Transfer-Encoding: {encoding}\r\n").as_bytes());
         lines.extend_from_slice(&rest);

@@ -301,7 +301,7 @@ async fn purge(store: Store, config: Config, mut stop: watch::Receiver<bool>) {
         let now = Timestamp::now();
         let old = Purge { events_before: now - config.event_retention, wire_before: now - config.message_retention };
         let purged = tokio::select! {
-            purged = store.purge(old) => purged,
+            purged = async { store.purge_traffic(now).await.and(store.purge(old).await) } => purged,
             _ = stop.wait_for(|stopping| *stopping) => return,
         };
         match purged {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use smtp::{Address, Domain, EnhancedCode};
 
-use crate::{IndividualCopy, MessageSummary, Timestamp};
+use crate::{IndividualCopy, MessageSummary, Store, StoreError, Timestamp};
 
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -153,7 +153,7 @@ pub struct Event {
     pub downgrade: Option<serde_json::Value>,
     /// What the report says, where the failure was reported after the delivery (RFC 3464).
     pub bounce: Option<serde_json::Value>,
-    /// The recipient's own copy, where there is one.
+    /// The recipient's own copy, where there is one; without its variables if they exceed 16 KiB.
     pub copy: Option<IndividualCopy>,
     /// The message that it belongs to; events of one page share it.
     pub message: Arc<MessageSummary>,
@@ -216,8 +216,8 @@ pub enum Direction {
 /// Which events are wanted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventQuery {
-    /// Of this sending domain.
-    pub domain: Domain,
+    /// Of this sending domain; of all when absent.
+    pub domain: Option<Domain>,
     /// From this time on.
     pub begin: Option<Timestamp>,
     /// Before this time.
@@ -288,6 +288,48 @@ pub enum Field {
     Method,
     /// The reply's code, in digits.
     Code,
+    /// The reply's text.
+    Text,
+    /// The event's own key.
+    Key,
+    /// The sending domain.
+    Domain,
+    /// The domain of the recipient.
+    RecipientDomain,
+    /// Our own address.
+    SendingIp,
+    /// The application's variables, as JSON.
+    UserVariables,
+    /// The TLS version, such as `TLSv1.3`.
+    TlsVersion,
+    /// The key exchange group.
+    KeyExchange,
+    /// `ok`, or what is wrong with the certificate.
+    Verification,
+    /// What the host showed.
+    Observed,
+    /// Why in plaintext, or by which rung.
+    Fallback,
+    /// Who insisted on more TLS than the sender.
+    DemandedBy,
+}
+
+/// How many events of a kind there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventCount {
+    /// What happened.
+    pub kind: EventKind,
+    /// Whether a failure is final.
+    pub severity: Option<Severity>,
+    /// So many.
+    pub events: u64,
+}
+
+impl Store {
+    /// How many events a query means, whatever its limit and its place.
+    pub async fn count_events(&self, query: EventQuery) -> Result<Vec<EventCount>, StoreError> {
+        self.engine().count_events(query).await
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub mod suppression;
 pub mod template;
 mod time;
 pub mod tlsrpt;
+pub mod traffic;
 pub mod webhook;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};
@@ -42,8 +43,8 @@ pub use credential::{Credential, PasswordHash};
 pub use domain::{DomainQuery, DomainSort, NewDomain, SendingDomain};
 pub use error::StoreError;
 pub use event::{
-    AttemptRecord, ConnectionRecord, Cursor, CursorError, Direction, Event, EventKind, EventQuery, FailureReason,
-    Field, Filter, NewEvent, Severity,
+    AttemptRecord, ConnectionRecord, Cursor, CursorError, Direction, Event, EventCount, EventKind, EventQuery,
+    FailureReason, Field, Filter, NewEvent, Severity,
 };
 pub use key::{ApiKey, KeyHash, KeyRole, KeyScope, NewKey};
 pub use location::{Location, LocationError, Role};

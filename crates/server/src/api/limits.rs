@@ -69,6 +69,27 @@ pub(crate) const EXPRESSION_WORDS: usize = 64;
 /// Deepest nesting of a filter expression.
 pub(crate) const EXPRESSION_DEPTH: usize = 16;
 
+/// Most events on a page of the logs, as Mailgun has it.
+pub(crate) const LOGS_PER_PAGE: usize = 100;
+/// Most values in the filter of a request in JSON, and events that it names.
+pub(crate) const LOG_VALUES: usize = 100;
+/// Most hours, days or months that one question about counts may span.
+pub(crate) const METRICS_PARTS: usize = 2000;
+/// Most items on a page of metrics.
+pub(crate) const METRICS_PER_PAGE: usize = 1000;
+/// Items on a page of metrics unless the request says otherwise.
+pub(crate) const METRICS_PER_PAGE_DEFAULT: usize = 100;
+/// Most tags on a page.
+pub(crate) const TAGS_PER_PAGE: usize = 1000;
+/// Tags on a page unless the request says otherwise.
+pub(crate) const TAGS_PER_PAGE_DEFAULT: usize = 100;
+/// Longest description of a tag, in octets.
+pub(crate) const TAG_DESCRIPTION_OCTETS: usize = 1000;
+/// Longest question in JSON, in octets.
+pub(crate) const JSON_OCTETS: usize = 256 * 1024;
+/// Time to send one.
+pub(crate) const JSON_TIME: Duration = Duration::from_secs(30);
+
 /// Reports about TLS that strangers may upload in a minute, all together.
 pub(crate) const UPLOADS_PER_MINUTE: u32 = 60;
 /// Uploaded reports that are read at the same time.

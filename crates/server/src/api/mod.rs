@@ -1,6 +1,7 @@
 //! Mailgun's HTTP API, as `docs/mailgun.md` describes it. Mailgun's words live here; inside, the field's terms.
 
 mod access;
+mod analytics;
 pub(crate) mod credentials;
 mod dkim;
 mod docs;
@@ -89,6 +90,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("templates", templates::operations()),
         ("events", events::operations()),
+        ("analytics", analytics::operations()),
         ("domains", domains::operations()),
         ("suppressions", suppressions::operations()),
         ("domains", credentials::operations()),

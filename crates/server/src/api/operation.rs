@@ -23,7 +23,7 @@
 //!   call it: access control reads it. Others are described with [`Operation::path`].
 //! - Who may call is [`Access::Domain`] where the path has `{domain}`, and [`Access::Account`] elsewhere, unless
 //!   [`Operation::access`] says otherwise.
-//!   What is no `GET` and only asks sets [`Operation::reads`]. [`Access::Filtered`] handlers take the
+//!   What is no `GET` and only asks is marked with [`Operation::reads`]. [`Access::Filtered`] handlers take the
 //!   [`Caller`](super::http::auth::Caller), and look at its domain with `narrow`.
 //! - 400, 401, 403, 404, 413, 429 and 503 are added where they can happen; [`Operation::answer`] is for those that are special.
 //! - What only exists under one of `/v3/domains` and `/v4/domains` at Mailgun, and clients look for under both, is
@@ -203,6 +203,11 @@ impl Operation {
     /// Who may call it.
     pub(super) fn access(self, access: Access) -> Operation {
         Operation { access, ..self }
+    }
+
+    /// It only asks, whatever its method.
+    pub(super) fn reads(self) -> Operation {
+        Operation { reads: true, ..self }
     }
 
     /// A parameter in the path.

@@ -55,6 +55,11 @@ impl Plan {
     }
 }
 
+/// Whether the copies of this plan are made of a template.
+pub(crate) fn has_template(plan: &Value) -> bool {
+    plan.get("template").is_some_and(|template| !template.is_null())
+}
+
 /// Why a copy cannot be made. It will not do better next time.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum CopyError {

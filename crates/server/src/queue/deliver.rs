@@ -132,7 +132,7 @@ impl Shared {
             wire: &wire,
             sender: job.tls,
         };
-        let report = self.client.attempt_at(next_hops, delivery_job).await;
+        let report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
         outcome::log(job, &report);
         let results = sessions::results(&job.destination, &report);
         self.tally.record(Timestamp::now(), &job.return_path, &job.destination, results);

@@ -244,6 +244,13 @@ impl Slot {
         true
     }
 
+    /// How many connections to the site may wait for another message beside those of all that run.
+    pub(super) fn spare(&self) -> usize {
+        let counts = self.limiter.counts();
+        let line = counts.sites.get(&self.site, self.limiter.concurrency(&self.site));
+        line.health.allowance().saturating_sub(line.running) as usize
+    }
+
     /// What became of the hosts in an attempt that began at `began`.
     pub(super) fn met(&self, contact: Contact, began: Timestamp, now: Timestamp) -> Changed {
         let limiter = &self.limiter;

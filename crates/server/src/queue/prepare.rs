@@ -71,7 +71,8 @@ impl Prepare {
             }
         };
         let plan = plan.clone();
-        let is_long = wire.len() > INLINE_OCTETS;
+        // A template may take its time.
+        let is_long = wire.len() > INLINE_OCTETS || copies::has_template(&plan);
         let make = move || {
             let made = copies::render(&plan, &smtp::data::from_wire(&wire), &copy);
             made.map(|content| Bytes::from(smtp::data::to_wire(&content)))

@@ -115,6 +115,25 @@ async fn domains_behind_one_provider_count_together() {
     assert!(told.values().flatten().all(|event| event.attempt.as_ref().unwrap().attempt_no == 1));
 }
 
+/// Hosts of one provider with other names, as each customer has them: a connection that waits counts as well.
+#[tokio::test]
+async fn a_connection_that_waits_makes_room_for_another_of_its_site() {
+    let mut world = World::new().await;
+    let hosts = ["a", "b"].map(|label| Host::new(label, 10, plain()));
+    let receivers = world.lab.add_hosts("provider", hosts.into()).await.unwrap();
+    world.change_zone(|zone| zone.mx("one.test", 10, "a.provider.test").mx("two.test", 10, "b.provider.test"));
+    let running = world.run(Limits { concurrency: 1, ..Limits::default() }, &[]);
+    world.accept("a@one.test").await;
+    world.empty().await;
+    assert!(!receivers[0].sessions()[0].ended, "it waits for another message");
+    world.accept("a@two.test").await;
+    world.wake.notify_one();
+    world.empty().await;
+    assert!(receivers[0].sessions()[0].ended && receivers[0].sessions()[0].closed_by_quit);
+    assert!(!receivers[1].sessions()[0].ended);
+    world.end(running).await;
+}
+
 #[tokio::test]
 async fn the_operator_limits_a_site_and_another_not() {
     let mut world = World::new().await;

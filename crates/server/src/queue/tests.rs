@@ -76,7 +76,7 @@ impl Scene {
 /// All that was told.
 pub(super) async fn events(store: &Store) -> Vec<Event> {
     let query = EventQuery {
-        domain: "sender.example".parse().unwrap(),
+        domain: Some("sender.example".parse().unwrap()),
         begin: None,
         end: None,
         direction: Direction::Ascending,

@@ -7,7 +7,7 @@ use store::{AttemptRecord, ConnectionRecord, EventKind, FailureReason, NewEvent,
 
 use crate::support::{Answer, Server};
 
-fn attempt(connection: Option<(&str, bool, bool)>) -> AttemptRecord {
+pub(crate) fn attempt(connection: Option<(&str, bool, bool)>) -> AttemptRecord {
     AttemptRecord {
         attempt_no: 1,
         code: 250,
@@ -46,7 +46,7 @@ async fn attempted(server: &Server, to: &str, subject: &str, tag: &str, state: N
     server.record(&job.recipients[0], state, event).await;
 }
 
-async fn server_with_events() -> Server {
+pub(crate) async fn server_with_events() -> Server {
     let server = Server::start().await;
     let later = NewState::Deferred { until: Timestamp::now() + Duration::from_secs(600) };
     let refused = AttemptRecord {

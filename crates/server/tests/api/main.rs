@@ -7,6 +7,8 @@ mod dkim;
 mod domains;
 mod events;
 mod keys;
+mod logs;
+mod metrics;
 mod sending;
 mod support;
 mod suppressions;

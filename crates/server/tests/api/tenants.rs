@@ -141,13 +141,14 @@ async fn guarded_operations(server: &Server) -> Vec<Operation> {
 /// A server with a victim that has sent something, and another tenant.
 async fn two_tenants() -> Server {
     let server = Server::start().await;
-    for name in [VICTIM, OTHER] {
+    // Only the victim has the tag that examples name.
+    for (name, subject, tag) in [(VICTIM, "for your eyes only", "newsletter"), (OTHER, "for others", "other")] {
         server.add_domain(name, TlsSettings::default()).await;
         for (selector, active) in [("s1", true), ("s7", false)] {
             let key = dkim_key(selector, active);
             server.store.create_dkim_key(&name.parse().unwrap(), key).await.unwrap().unwrap();
         }
-        let answer = server.send_for(name, &[("subject", "for your eyes only")]).await;
+        let answer = server.send_for(name, &[("subject", subject), ("o:tag", tag)]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
     server
@@ -165,7 +166,7 @@ fn dkim_key(selector: &str, active: bool) -> NewDkimKey {
     }
 }
 
-async fn key_of(server: &Server, domain: &str, role: KeyRole) -> String {
+pub(crate) async fn key_of(server: &Server, domain: &str, role: KeyRole) -> String {
     let (key, scope) = (format!("key-{}-{domain}", role.as_str()), KeyScope::Domain(domain.parse().unwrap()));
     let (hash, now) = (KeyHash::of(&key), Timestamp::now());
     let new = NewKey { hash, description: String::new(), hint: String::new(), scope, role, expires_at: None, now };

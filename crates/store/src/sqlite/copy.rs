@@ -25,8 +25,10 @@ CREATE INDEX copy_address ON copy (message, address);
 
 const INSERT: &str = "INSERT INTO copy (recipient, message, address, shown_to, variables) VALUES (?1, ?2, ?3, ?4, ?5)";
 const OF_RECIPIENT: &str = "SELECT shown_to, variables FROM copy WHERE recipient = ?1";
+/// A page of events has hundreds of copies, so long variables are left out.
 pub(super) const OF_ADDRESS: &str = "
-    SELECT shown_to, variables FROM copy INDEXED BY copy_address
+    SELECT shown_to, CASE WHEN octet_length(variables) <= 16384 THEN variables ELSE '{}' END AS variables
+    FROM copy INDEXED BY copy_address
     WHERE message = ?1 AND address = ?2 ORDER BY recipient LIMIT 1";
 
 /// Copies in the form in which they are written.

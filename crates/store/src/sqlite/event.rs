@@ -15,8 +15,8 @@ use super::row::{
 use super::writer::Writing;
 use super::{Engine, copy, row};
 use crate::{
-    AttemptRecord, ConnectionRecord, Direction, Event, EventKind, EventQuery, FailureReason, IndividualCopy, MessageId,
-    MessageSummary, NewEvent, Severity, StoreError, Timestamp,
+    AttemptRecord, ConnectionRecord, Direction, Event, EventCount, EventKind, EventQuery, FailureReason,
+    IndividualCopy, MessageId, MessageSummary, NewEvent, Severity, StoreError, Timestamp,
 };
 
 const INSERT: &str = "
@@ -47,8 +47,10 @@ pub(super) fn insert(
 ) -> Result<(), StoreError> {
     let attempt = event.attempt.as_ref();
     let connection = attempt.and_then(|attempt| attempt.connection.as_ref());
+    let at = writing.event_time(now)?;
+    writing.counts.add(writing.connection, at, message, domain, recipient, event)?;
     writing.connection.prepare_cached(INSERT)?.execute(named_params! {
-        ":at": writing.event_time(now)?.as_micros(),
+        ":at": at.as_micros(),
         ":key": random_text(),
         ":message": message.0,
         ":domain": domain,
@@ -103,6 +105,29 @@ impl Engine {
         }
         self.readers.run(move |connection| page(connection, &query)).await
     }
+
+    pub(crate) async fn count_events(&self, query: EventQuery) -> Result<Vec<EventCount>, StoreError> {
+        if conditions(&query.filter) > CONDITIONS {
+            return Err(StoreError::Invalid(format!("a filter may have {CONDITIONS} conditions")));
+        }
+        self.readers.run(move |connection| counted(connection, &query)).await
+    }
+}
+
+fn counted(connection: &Connection, query: &EventQuery) -> Result<Vec<EventCount>, StoreError> {
+    let (from, values) = matching(query);
+    let sql = format!("SELECT kind, severity, count(*) AS events {from} GROUP BY kind, severity");
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query(params_from_iter(values))?;
+    let mut counts = Vec::new();
+    while let Some(row) = rows.next()? {
+        counts.push(EventCount {
+            kind: word(row, "kind", EventKind::from_word)?,
+            severity: optional_word(row, "severity", Severity::from_word)?,
+            events: get::<i64>(row, "events")?.unsigned_abs(),
+        });
+    }
+    Ok(counts)
 }
 
 fn page(connection: &Connection, query: &EventQuery) -> Result<Vec<Event>, StoreError> {
@@ -160,9 +185,27 @@ fn readable(
     event(row, message, copy)
 }
 
-/// The statement of a query. Only words of our own become part of its text; whatever a caller names is bound.
+/// The statement of a query.
 pub(super) fn statement(query: &EventQuery) -> (String, Vec<Value>) {
-    let mut values = vec![Value::Text(query.domain.as_str().to_owned())];
+    let (from, mut values) = matching(query);
+    values.push(Value::Integer(number(query.limit as u64)));
+    let order = match query.direction {
+        Direction::Ascending => "ASC",
+        Direction::Descending => "DESC",
+    };
+    (format!("SELECT event.* {from} ORDER BY event.at {order} LIMIT ?"), values)
+}
+
+/// The events of a query. Only words of our own become part of the text; whatever a caller names is bound.
+fn matching(query: &EventQuery) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
+    let domain = match &query.domain {
+        Some(domain) => {
+            values.push(Value::Text(domain.as_str().to_owned()));
+            "event.domain = ?"
+        }
+        None => "1",
+    };
     let mut bound = |sql: &str, time: Option<Timestamp>| match time {
         Some(time) => {
             values.push(Value::Integer(time.as_micros()));
@@ -172,18 +215,17 @@ pub(super) fn statement(query: &EventQuery) -> (String, Vec<Value>) {
     };
     let begin = bound(" AND event.at >= ?", query.begin);
     let end = bound(" AND event.at < ?", query.end);
-    let (behind, order) = match query.direction {
-        Direction::Ascending => (" AND event.at > ?", "ASC"),
-        Direction::Descending => (" AND event.at < ?", "DESC"),
+    let behind = match query.direction {
+        Direction::Ascending => " AND event.at > ?",
+        Direction::Descending => " AND event.at < ?",
     };
     let after = bound(behind, query.after.map(|cursor| cursor.timestamp()));
     let condition = condition(&query.filter, &mut values);
-    values.push(Value::Integer(number(query.limit as u64)));
+    let path = access_path(&query.filter, query.domain.is_some());
     // CROSS JOIN is SQLite's word for "in this order": events first.
     let sql = format!(
-        "SELECT event.* FROM event {} CROSS JOIN message ON message.id = event.message
-         WHERE event.domain = ?{begin}{end}{after} AND ({condition}) ORDER BY event.at {order} LIMIT ?",
-        access_path(&query.filter)
+        "FROM event {path} CROSS JOIN message ON message.id = event.message
+         WHERE {domain}{begin}{end}{after} AND ({condition})"
     );
     (sql, values)
 }

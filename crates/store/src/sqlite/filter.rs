@@ -32,21 +32,20 @@ pub(super) fn conditions(filter: &Filter) -> usize {
 }
 
 /// The index that the rarest condition of a filter can use. SQLite has no statistics here, and would always go
-/// through all events of the domain.
-pub(super) fn access_path(filter: &Filter) -> &'static str {
+/// through all events of the domain. The events of all domains are read in the order of the table, which is that of time.
+pub(super) fn access_path(filter: &Filter, of_one_domain: bool) -> &'static str {
+    let by_time = if of_one_domain { "INDEXED BY event_domain" } else { "NOT INDEXED" };
     match filter {
-        Filter::Is(Field::Recipient, text) if text.is_ascii() => "INDEXED BY event_recipient",
+        Filter::Is(Field::Recipient, text) if of_one_domain && text.is_ascii() => "INDEXED BY event_recipient",
         Filter::Is(Field::MessageId, text) if text.is_ascii() => "INDEXED BY event_message",
         Filter::And(filters) => {
-            let paths: Vec<&str> = filters.iter().map(access_path).collect();
+            let paths: Vec<&str> = filters.iter().map(|filter| access_path(filter, of_one_domain)).collect();
             let rarest = ["INDEXED BY event_message", "INDEXED BY event_recipient"];
-            rarest.into_iter().find(|path| paths.contains(path)).unwrap_or(BY_TIME)
+            rarest.into_iter().find(|path| paths.contains(path)).unwrap_or(by_time)
         }
-        _ => BY_TIME,
+        _ => by_time,
     }
 }
-
-const BY_TIME: &str = "INDEXED BY event_domain";
 
 fn joined(filters: &[Filter], word: &str, of_none: &str, values: &mut Vec<Value>) -> String {
     if filters.is_empty() {
@@ -94,6 +93,23 @@ fn place(field: Field) -> Place {
         Field::Recipients => Place::Several(
             "SELECT address AS text FROM recipient INDEXED BY recipient_message WHERE recipient.message = message.id",
         ),
+        Field::Text => Place::Text("event.text"),
+        Field::Key => Place::Text("event.key"),
+        Field::Domain => Place::Word("event.domain"),
+        // What follows the last at sign: a quoted local part may have others.
+        Field::RecipientDomain => Place::Text(
+            "substr(event.recipient, length(rtrim(event.recipient, replace(event.recipient, '@', ''))) + 1)",
+        ),
+        Field::SendingIp => Place::Text("event.sending_ip"),
+        Field::UserVariables => Place::Text("message.user_variables"),
+        Field::TlsVersion => Place::Text("event.details ->> '$.version'"),
+        Field::KeyExchange => Place::Text("event.details ->> '$.\"key-exchange\"'"),
+        Field::Verification => Place::Text("event.details ->> '$.verification'"),
+        Field::Observed => Place::Text("event.details ->> '$.observed'"),
+        Field::Fallback => Place::Text("event.details ->> '$.fallback'"),
+        Field::DemandedBy => {
+            Place::Several("SELECT value AS text FROM json_each(event.details, '$.policy.\"demanded-by\"')")
+        }
         Field::Tag => Place::Several("SELECT value AS text FROM json_each(message.tags)"),
         Field::Attachment => {
             Place::Several("SELECT value ->> '$.filename' AS text FROM json_each(message.attachments)")

@@ -8,7 +8,8 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
-//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`secret`], [`bounce`].
+//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`secret`],
+//!   [`bounce`].
 
 mod bounce;
 mod claim;
@@ -35,10 +36,12 @@ mod secret;
 mod site;
 mod sts;
 mod suppression;
+mod tag;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod traffic;
 mod webhook;
 mod writer;
 

@@ -22,6 +22,7 @@ const STEPS: &[&str] = &[
     super::suppression::TABLES,
     super::template::TABLES,
     super::site::TABLES,
+    super::traffic::TABLES,
     super::secret::TABLES,
     super::bounce::TABLES,
 ];

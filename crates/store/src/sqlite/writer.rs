@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::open::Identity;
 use super::readers::Gate;
 use super::reserve::Reserve;
+use super::traffic::Counts;
 use super::{LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
 use crate::{Stats, StoreError, Timestamp};
 
@@ -117,6 +118,8 @@ impl Writer {
 pub(super) struct Writing<'a> {
     pub(super) connection: &'a Connection,
     last_event: Cell<Option<i64>>,
+    /// What the events of this transaction add to the counts.
+    pub(super) counts: Counts,
 }
 
 impl Writing<'_> {
@@ -299,7 +302,7 @@ impl Committer {
     fn transaction(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
-        let writing = Writing { connection: &self.connection, last_event: Cell::new(None) };
+        let writing = Writing { connection: &self.connection, last_event: Cell::new(None), counts: Counts::default() };
         for operation in batch {
             if operation.is_new_mail() && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
@@ -315,7 +318,9 @@ impl Committer {
                 self.execute("ROLLBACK TO operation")?;
             }
             self.execute("RELEASE operation")?;
+            writing.counts.settle(well);
         }
+        writing.counts.write(&self.connection)?;
         self.check_files()?;
         self.execute("COMMIT")?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);

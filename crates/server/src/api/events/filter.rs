@@ -23,10 +23,12 @@ enum Match {
     MessageId,
     /// `>10000`, `<20000` or a number.
     Size,
+    /// Matches nothing: there is nothing of the kind here.
+    Nothing,
 }
 
 /// Event types of Mailgun's, and ours; those that we never write match nothing.
-const EVENTS: &[&str] = &[
+pub(in crate::api) const EVENTS: &[&str] = &[
     "accepted",
     "delivered",
     "failed",
@@ -57,6 +59,8 @@ fn comparison(parameter: &str) -> Option<Match> {
         "tags" => Match::Whole(Field::Tag),
         "attachment" => Match::Part(Field::Attachment),
         "size" => Match::Size,
+        // There are no mailing lists, so no message came through one.
+        "list" => Match::Nothing,
         // Ours.
         "tls" => Match::Switch(Field::Tls),
         "certificate-verified" => Match::Switch(Field::CertificateVerified),
@@ -64,6 +68,13 @@ fn comparison(parameter: &str) -> Option<Match> {
         "method" => Match::OneOf(Field::Method, &["http", "smtp"]),
         "reason" => Match::Whole(Field::Reason),
         "code" => Match::Whole(Field::Code),
+        "recipient-domain" => Match::Whole(Field::RecipientDomain),
+        "tls-version" => Match::Whole(Field::TlsVersion),
+        "key-exchange" => Match::Whole(Field::KeyExchange),
+        "verification" => Match::Whole(Field::Verification),
+        "observed" => Match::Whole(Field::Observed),
+        "fallback" => Match::Whole(Field::Fallback),
+        "demanded-by" => Match::Whole(Field::DemandedBy),
         _ => return None,
     })
 }
@@ -112,6 +123,7 @@ fn compare(how: Match, word: &str) -> Result<Filter, String> {
             let bare = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
             Ok(Filter::Is(Field::MessageId, bare.to_owned()))
         }
+        Match::Nothing => Ok(Filter::Or(Vec::new())),
         Match::Size => size(word).ok_or_else(|| format!("'{}' is not a size", excerpt(word))),
     }
 }
@@ -158,6 +170,8 @@ mod tests {
             ("certificate-verified", "False", is(Field::CertificateVerified, "false")),
             ("mx-host", "google.com", contains(Field::MxHost, "google.com")),
             ("size", ">10", Filter::SizeAbove(10)),
+            ("list", "news@example.com", Filter::Or(Vec::new())),
+            ("demanded-by", "dane", is(Field::DemandedBy, "dane")),
             ("size", ">10 <20", Filter::And(vec![Filter::SizeAbove(10), Filter::SizeBelow(20)])),
         ] {
             assert_eq!(read(name, text), Ok(filter), "{name}={text}");

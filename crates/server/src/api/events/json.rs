@@ -60,7 +60,7 @@ pub(in crate::api) fn event(event: &Event) -> Value {
 }
 
 /// How many of the events fit a page of so many octets; one always does.
-pub(super) fn that_fit(events: &[Event], octets: usize) -> usize {
+pub(in crate::api) fn that_fit(events: &[Event], octets: usize) -> usize {
     let mut left = octets;
     let fits = |event: &&Event| {
         let fits = weight(event) <= left;

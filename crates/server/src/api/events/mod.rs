@@ -1,10 +1,10 @@
 //! `GET /v3/{domain}/events`: what happened to the messages of a domain.
 
 mod expression;
-mod filter;
-mod json;
+pub(super) mod filter;
+pub(super) mod json;
 mod operations;
-mod page;
+pub(super) mod page;
 
 use std::collections::HashMap;
 

@@ -28,6 +28,14 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
         ("code", "The reply's code"),
         ("reason", "generic, bounce, old, suppress-bounce, suppress-unsubscribe, suppress-complaint"),
         ("method", "http, smtp"),
+        ("list", "Matches nothing: there are no mailing lists"),
+        ("recipient-domain", "The whole domain"),
+        ("tls-version", "TLSv1.3, TLSv1.2"),
+        ("key-exchange", "X25519, X25519MLKEM768"),
+        ("verification", "ok, or what is wrong with the certificate"),
+        ("observed", "What the host showed"),
+        ("fallback", "Why in plaintext, or without a valid certificate"),
+        ("demanded-by", "Who insisted on more TLS than the sender"),
     ];
     let limit = integer().range(1, EVENTS_PER_PAGE).default(EVENTS_PER_PAGE_DEFAULT);
     let listing = Operation::get("/v3/{domain}/events", "listEvents", first_page)

@@ -19,7 +19,7 @@ use crate::api::sending::{excerpt, once, yes_no};
 /// One page of a list of events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Wire", from = "Wire")]
-pub(super) struct Page {
+pub(in crate::api) struct Page {
     /// Oldest first.
     ascending: bool,
     /// Events from this time on, in microseconds.
@@ -55,7 +55,7 @@ impl From<Wire> for Page {
 
 impl Page {
     /// The first page of what a query string asks for.
-    pub(super) fn parse(query: &str) -> Result<Page, ApiError> {
+    pub(in crate::api) fn parse(query: &str) -> Result<Page, ApiError> {
         let (mut begin, mut end, mut ascending, mut limit) = (None, None, None, None);
         let mut filters: Vec<(String, String)> = Vec::new();
         for (name, value) in form::parse_query(query)? {
@@ -66,7 +66,6 @@ impl Page {
                 "ascending" => once(&mut ascending, yes_no(&value, &name)?, &name)?,
                 "limit" => once(&mut limit, page_size(&value)?, &name)?,
                 "pretty" => {}
-                "list" => return Err(ApiError::bad_request("'list' is not supported yet")),
                 _ if !filter::is_filter(&name) => {
                     return Err(ApiError::bad_request(format!("'{}' is not a parameter", excerpt(&name))));
                 }
@@ -82,8 +81,8 @@ impl Page {
     }
 
     /// The page that a token names. Whatever somebody writes into one, it can ask for nothing that a query could not.
-    pub(super) fn from_token(token: &str) -> Result<Page, ApiError> {
-        let invalid = || ApiError::bad_request("the page token is not valid");
+    pub(in crate::api) fn from_token(token: &str) -> Result<Page, ApiError> {
+        let invalid = invalid_token;
         if token.len() > TOKEN_OCTETS {
             return Err(invalid());
         }
@@ -98,12 +97,33 @@ impl Page {
     }
 
     /// The token of this page: no slash, no padding.
-    pub(super) fn token(&self) -> String {
+    pub(in crate::api) fn token(&self) -> String {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// The first page of a list whose filter is kept elsewhere.
+    pub(in crate::api) fn of(ascending: bool, from: Option<i64>, until: Option<i64>, limit: usize) -> Page {
+        Page { ascending, from, until, limit, place: None, backward: false, filters: Vec::new() }
+    }
+
+    /// The page that a token of such a list names, with so many events.
+    pub(in crate::api) fn from_bare_token(token: &str, limit: usize) -> Result<Page, ApiError> {
+        let page = Page::from_token(token)?;
+        if page.filters.is_empty() { Ok(Page { limit, ..page }) } else { Err(invalid_token()) }
+    }
+
+    /// From when on, and until when.
+    pub(in crate::api) fn range(&self) -> (Option<i64>, Option<i64>) {
+        (self.from, self.until)
+    }
+
     /// What to ask the store, whose answer [`Page::order`] brings into order.
-    pub(super) fn query(&self, domain: &Domain) -> Result<EventQuery, ApiError> {
+    pub(in crate::api) fn query(&self, domain: &Domain) -> Result<EventQuery, ApiError> {
+        Ok(self.query_with(Some(domain.clone()), filter::parse(&self.filters)?))
+    }
+
+    /// The same with a filter that is kept elsewhere.
+    pub(in crate::api) fn query_with(&self, domain: Option<Domain>, filter: Filter) -> EventQuery {
         let upward = self.ascending != self.backward;
         let (begin, end) = match (self.place, upward) {
             (None, _) => (self.from, self.until),
@@ -111,20 +131,19 @@ impl Page {
             (Some(place), false) => (self.from, Some(self.until.map_or(place, |until| until.min(place)))),
         };
         let direction = if upward { Direction::Ascending } else { Direction::Descending };
-        let filter: Filter = filter::parse(&self.filters)?;
-        Ok(EventQuery {
-            domain: domain.clone(),
+        EventQuery {
+            domain,
             begin: begin.map(Timestamp::from_micros),
             end: end.map(Timestamp::from_micros),
             direction,
             after: None,
             limit: self.limit,
             filter,
-        })
+        }
     }
 
     /// Brings what the store found into the order of the list.
-    pub(super) fn order<T>(&self, mut found: Vec<T>) -> Vec<T> {
+    pub(in crate::api) fn order<T>(&self, mut found: Vec<T>) -> Vec<T> {
         if self.backward {
             found.reverse();
         }
@@ -132,17 +151,17 @@ impl Page {
     }
 
     /// The first page of the list.
-    pub(super) fn first(&self) -> Page {
+    pub(in crate::api) fn first(&self) -> Page {
         Page { place: None, backward: false, ..self.clone() }
     }
 
     /// The last page of the list.
-    pub(super) fn last(&self) -> Page {
+    pub(in crate::api) fn last(&self) -> Page {
         Page { place: None, backward: true, ..self.clone() }
     }
 
     /// The page behind this one, whose last event has the given timestamp.
-    pub(super) fn next(&self, last_event: Option<i64>) -> Page {
+    pub(in crate::api) fn next(&self, last_event: Option<i64>) -> Page {
         let place = match last_event {
             Some(timestamp) if self.ascending => Some(timestamp.saturating_add(1)),
             Some(timestamp) => Some(timestamp),
@@ -153,7 +172,7 @@ impl Page {
     }
 
     /// The page before this one, whose first event has the given timestamp.
-    pub(super) fn previous(&self, first_event: Option<i64>) -> Page {
+    pub(in crate::api) fn previous(&self, first_event: Option<i64>) -> Page {
         let place = match first_event {
             Some(timestamp) if self.ascending => timestamp,
             Some(timestamp) => timestamp.saturating_add(1),
@@ -164,6 +183,10 @@ impl Page {
         };
         Page { place: Some(place), backward: true, ..self.clone() }
     }
+}
+
+fn invalid_token() -> ApiError {
+    ApiError::bad_request("the page token is not valid")
 }
 
 /// Direction and range of a list. `begin` belongs to it, `end` does not, and the direction leads from one to the other.

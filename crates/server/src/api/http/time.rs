@@ -17,6 +17,12 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     parse_epoch(text).or_else(|| parse_date(text))
 }
 
+/// Reads what [`parse`] reads, and RFC 3339 dates, as some clients write all dates.
+pub(crate) fn parse_any(text: &str) -> Option<i64> {
+    let iso = || text.trim().parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_microsecond);
+    parse(text).or_else(|| iso().filter(|micros| (0..=LAST_SECOND * 1_000_000).contains(micros)))
+}
+
 /// `1606399301.266`, exactly; digits beyond microseconds are dropped.
 fn parse_epoch(text: &str) -> Option<i64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -48,6 +54,11 @@ pub(crate) fn to_iso(micros: i64) -> String {
     let seconds = micros.div_euclid(1_000_000).clamp(0, LAST_SECOND);
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.to_string().trim_end_matches('Z').to_owned()
+}
+
+/// `2006-01-02T15:04:05.000001Z`, with as many digits as there are.
+pub(crate) fn to_rfc3339(micros: i64) -> String {
+    jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
 /// Unix seconds with their fraction, as events carry them.
@@ -85,6 +96,14 @@ mod tests {
         for text in ["", "-1", "1.", ".5", "1e9", "tomorrow", "2011-10-13T18:02:00Z", "99999999999999", "1,5", "+1"] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn some_clients_write_rfc_3339() {
+        assert_eq!(parse_any("2011-10-13T20:02:00+02:00"), Some(1_318_528_920_000_000));
+        assert_eq!(parse_any("Thu, 13 Oct 2011 18:02:00 GMT"), Some(1_318_528_920_000_000));
+        assert_eq!(parse_any("2011-10-13"), None);
+        assert_eq!(to_rfc3339(1_318_528_920_000_001), "2011-10-13T18:02:00.000001Z");
     }
 
     #[test]

@@ -74,6 +74,21 @@ async fn events_tell_whose_copy_it_is() {
 }
 
 #[tokio::test]
+async fn long_variables_are_not_in_events() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    for (octets, told) in [(16_384 - 8, true), (16_384 - 7, false)] {
+        let mut new = individual(&["a@example.com"]);
+        new.copies.as_mut().unwrap().copies[0].variables = json!({ "x": "y".repeat(octets) }).to_string();
+        store.accept(new).await.unwrap();
+        let copy = all_events(&store).await.pop().unwrap().copy.unwrap();
+        assert_eq!((copy.variables.is_empty(), copy.to.as_str()), (!told, "To 0 <a@example.com>"));
+        let id = claim(&store, 1).await[0].recipients[0].id;
+        assert_eq!(store.copy(id).await.unwrap().unwrap().variables["x"].as_str().unwrap().len(), octets);
+    }
+}
+
+#[tokio::test]
 async fn copies_outlive_a_restart_and_go_with_their_message() {
     let directory = Directory::new();
     let store = directory.server().await;

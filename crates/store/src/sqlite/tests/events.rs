@@ -115,7 +115,7 @@ async fn a_domain_sees_its_own_events_only() {
     let store = directory.server().await;
     store.accept(message(&["a@example.com"])).await.unwrap();
     store.accept(NewMessage { domain: domain("other.example"), ..message(&["b@example.com"]) }).await.unwrap();
-    let other = EventQuery { domain: domain("other.example"), ..query(Filter::All) };
+    let other = EventQuery { domain: Some(domain("other.example")), ..query(Filter::All) };
     let events = store.events(other).await.unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].recipient, address("b@example.com"));

@@ -20,6 +20,7 @@ mod sts;
 mod suppression;
 mod template;
 mod tlsrpt;
+mod traffic;
 mod webhook;
 
 use std::path::PathBuf;
@@ -225,7 +226,7 @@ fn outcomes(jobs: &[Job], state: NewState, events: &[NewEvent]) -> Vec<Recipient
 
 fn query(filter: Filter) -> EventQuery {
     EventQuery {
-        domain: domain("sender.example"),
+        domain: Some(domain("sender.example")),
         begin: None,
         end: None,
         direction: Direction::Ascending,

@@ -97,6 +97,10 @@ async fn events_are_read_along_an_index() {
             );
         }
     }
+    let of_all = EventQuery { domain: None, begin: now, end: now, ..query(is(Field::Recipient, "a@example.com")) };
+    let of_all = plan(&store, event::statement(&of_all).0).await;
+    assert!(of_all.contains("SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{of_all}");
+    assert!(scans(&of_all).is_empty() && !of_all.contains("TEMP"), "{of_all}");
     let paged = EventQuery { after: Some(Cursor::at(Timestamp::now())), ..query(Filter::All) };
     let plan = plan(&store, event::statement(&paged).0).await;
     assert!(plan.contains("event_domain (domain=? AND rowid>?)"), "{plan}");

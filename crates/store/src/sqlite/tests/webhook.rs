@@ -26,7 +26,7 @@ async fn with_domains(store: &Store) {
 }
 
 async fn times(store: &Store, of: &str) -> Vec<Timestamp> {
-    let query = EventQuery { domain: domain(of), ..query(Filter::All) };
+    let query = EventQuery { domain: Some(domain(of)), ..query(Filter::All) };
     store.events(query).await.unwrap().iter().map(|event| Cursor::timestamp(event.cursor())).collect()
 }
 
