@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use store::IndividualCopy;
 
 pub(crate) use self::placeholders::{Placeholders, has_placeholder};
-pub(crate) use self::variables::RecipientVariables;
+pub(crate) use self::variables::{RecipientVariables, VARIABLES_OCTETS};
 
 /// Longest copy, in octets: what a message may have anyway.
 const COPY_OCTETS: usize = 25 * 1024 * 1024;
@@ -69,6 +69,7 @@ pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Res
     }
     if !plan.user_variables.is_empty() {
         let variables = filling.placeholders.fill_values(&plan.user_variables);
+        let variables = variables.map_err(|error| RewriteError::Refused(error.to_string()))?;
         headers.push((VARIABLES_HEADER.to_owned(), to_ascii_json(&variables)));
     }
     Ok(message::rewrite(content, &headers, &mut filling, COPY_OCTETS)?)

@@ -54,11 +54,20 @@ impl<'a> Placeholders<'a> {
         Ok(is_changed.then_some(filled))
     }
 
-    /// The values of the map, filled where they are texts. What would be too long for a variable stays as it is.
-    pub(crate) fn fill_values(&self, map: &Map<String, Value>) -> Map<String, Value> {
-        const VALUE_OCTETS: usize = 64 * 1024;
-        let fill = |value: &Value| value.as_str().and_then(|text| self.fill(text, VALUE_OCTETS).ok().flatten());
-        map.iter().map(|(name, value)| (name.clone(), fill(value).map_or_else(|| value.clone(), Value::from))).collect()
+    /// The values of the map, filled where they are texts.
+    pub(crate) fn fill_values(&self, map: &Map<String, Value>) -> Result<Map<String, Value>, TooLong> {
+        /// Those that are filled, together: more has no room in a header field.
+        const VALUES_OCTETS: usize = 64 * 1024;
+        let mut left = VALUES_OCTETS;
+        let mut fill = |value: &Value| {
+            let Some(text) = value.as_str() else { return Ok(value.clone()) };
+            let Some(filled) = self.fill(text, left.max(text.len())).map_err(|_| TooLong(VALUES_OCTETS))? else {
+                return Ok(value.clone());
+            };
+            left = left.checked_sub(filled.len()).ok_or(TooLong(VALUES_OCTETS))?;
+            Ok(Value::from(filled))
+        };
+        map.iter().map(|(name, value)| Ok((name.clone(), fill(value)?))).collect()
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -152,6 +161,17 @@ mod tests {
         let placeholders = Placeholders::new(&to, variables.as_object().unwrap());
         let map = json!({ "a": "%recipient.id%", "b": 1, "%recipient.id%": "c" });
         let filled = json!({ "a": "4\"2", "b": 1, "%recipient.id%": "c" });
-        assert_eq!(Value::from(placeholders.fill_values(map.as_object().unwrap())), filled);
+        assert_eq!(Value::from(placeholders.fill_values(map.as_object().unwrap()).unwrap()), filled);
+    }
+
+    #[test]
+    fn all_values_together_have_a_limit() {
+        let variables = json!({ "x": "y".repeat(1000) });
+        let to: Mailbox = "a@example.net".parse().unwrap();
+        let placeholders = Placeholders::new(&to, variables.as_object().unwrap());
+        for (count, fits) in [(65, true), (66, false), (800, false)] {
+            let map = (0..count).map(|n| (format!("v{n}"), Value::from("%recipient.x%"))).collect();
+            assert_eq!(placeholders.fill_values(&map).is_ok(), fits, "{count}");
+        }
     }
 }

@@ -115,7 +115,7 @@ fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
         let to: Mailbox = copy.to.parse().ok()?;
         let placeholders = Placeholders::new(&to, &copy.variables);
         let subject = placeholders.fill(subject, SUBJECT_OCTETS).ok()?.unwrap_or_else(|| subject.clone());
-        Some((subject, placeholders.fill_values(variables)))
+        Some((subject, placeholders.fill_values(variables).unwrap_or_else(|_| variables.clone())))
     };
     event.copy.as_ref().and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
 }
