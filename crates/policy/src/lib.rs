@@ -18,6 +18,7 @@ pub mod route;
 pub mod rule;
 pub mod sending_dns;
 pub mod spf;
+pub mod suppression;
 pub mod tls;
 pub mod tlsrpt;
 pub mod webhook;

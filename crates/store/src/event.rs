@@ -42,6 +42,12 @@ pub enum FailureReason {
     Bounce,
     /// The schedule of attempts came to its end.
     Old,
+    /// Nothing was tried: the recipient is on the sending domain's bounces.
+    SuppressBounce,
+    /// Nothing was tried: the recipient unsubscribed.
+    SuppressUnsubscribe,
+    /// Nothing was tried: the recipient complained.
+    SuppressComplaint,
 }
 
 /// Gives each variant its word, and finds a variant by its word.
@@ -62,7 +68,14 @@ macro_rules! words {
 
 words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded" });
 words!(Severity { Temporary => "temporary", Permanent => "permanent" });
-words!(FailureReason { Generic => "generic", Bounce => "bounce", Old => "old" });
+words!(FailureReason {
+    Generic => "generic",
+    Bounce => "bounce",
+    Old => "old",
+    SuppressBounce => "suppress-bounce",
+    SuppressUnsubscribe => "suppress-unsubscribe",
+    SuppressComplaint => "suppress-complaint",
+});
 
 /// An event to be written. Which recipient and when is said by the operation that writes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,7 +258,7 @@ pub enum Field {
     Event,
     /// `temporary`, `permanent`.
     Severity,
-    /// `generic`, `bounce`, `old`.
+    /// The word of a [`FailureReason`].
     Reason,
     /// The recipient of the event.
     Recipient,

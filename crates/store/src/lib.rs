@@ -28,6 +28,7 @@ pub mod posture;
 mod queue;
 mod sqlite;
 mod store;
+pub mod suppression;
 mod time;
 pub mod tlsrpt;
 pub mod webhook;

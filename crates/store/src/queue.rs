@@ -42,6 +42,8 @@ pub struct Job {
     pub message_id: String,
     /// What the sender asked for.
     pub tls: Resolved,
+    /// Its tags.
+    pub tags: Vec<String>,
     /// Whether it is to be signed with the keys of the sending domain.
     pub dkim: bool,
     /// Size in octets, before dot-stuffing.
@@ -75,6 +77,9 @@ pub enum NewState {
     Delivered,
     /// Given up. Final.
     Failed,
+    /// Given up, since the host says that there is no such mailbox: the recipient goes on the sending domain's bounces, unless
+    /// its allowlist has it. Final.
+    Bounced,
     /// To be tried again.
     Deferred {
         /// Not before.

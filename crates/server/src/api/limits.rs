@@ -33,6 +33,20 @@ pub(crate) const DELIVERY_AHEAD_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// Shortest and longest `o:deliver-within`, in minutes, as Mailgun has it.
 pub(crate) const DELIVER_WITHIN_MINUTES: std::ops::RangeInclusive<i64> = 5..=24 * 60;
 
+/// Most entries in one request to put some on a suppression list, as Mailgun has it.
+pub(crate) const SUPPRESSIONS_AT_ONCE: usize = 1000;
+/// Longest such request in JSON, in octets.
+pub(crate) const SUPPRESSIONS_OCTETS: usize = 4 * 1024 * 1024;
+/// Most entries of a suppression list on a page, as Mailgun has it.
+pub(crate) const SUPPRESSIONS_PER_PAGE: usize = 1000;
+/// Entries on a page unless the request says otherwise.
+pub(crate) const SUPPRESSIONS_PER_PAGE_DEFAULT: usize = 100;
+/// Longest reason of an entry of a suppression list, in octets.
+pub(crate) const SUPPRESSION_TEXT_OCTETS: usize = 2048;
+/// Longest code of a bounce, in octets.
+pub(crate) const SUPPRESSION_CODE_OCTETS: usize = 16;
+/// Most rows of an imported file that are told of one by one.
+pub(crate) const IMPORT_ERRORS_TOLD: usize = 100;
 /// Most DKIM keys on a page.
 pub(crate) const DKIM_KEYS_PER_PAGE: usize = 100;
 /// DKIM keys on a page unless the request says otherwise.

@@ -14,6 +14,7 @@ mod openapi;
 mod operation;
 mod schema;
 pub(crate) mod sending;
+mod suppressions;
 mod tls;
 mod tls_reports;
 mod webhooks;
@@ -87,6 +88,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
+        ("suppressions", suppressions::operations()),
         ("domains", credentials::operations()),
         ("dkim", dkim::operations()),
         ("keys", keys::operations()),

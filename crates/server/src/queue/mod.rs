@@ -279,7 +279,25 @@ impl Shared {
         self.record(job, outcomes).await;
     }
 
+    /// Asks the suppression lists each time, so that what has waited obeys what was asked meanwhile.
     async fn attempt(&self, job: &Job) -> Vec<RecipientOutcome> {
+        let addresses: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
+        let listed = match self.store.listed(&job.domain, &addresses).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::error!(%error, message_id = job.message_id, "cannot read the suppression lists");
+                let words = "the suppression lists could not be read from the store";
+                return outcome::fault(job, words, &self.schedule, Timestamp::now());
+            }
+        };
+        let (mut outcomes, wanted) = outcome::suppressed(job, &listed);
+        if !wanted.recipients.is_empty() {
+            outcomes.extend(self.attempt_wanted(&wanted).await);
+        }
+        outcomes
+    }
+
+    async fn attempt_wanted(&self, job: &Job) -> Vec<RecipientOutcome> {
         if job.expires_at.is_some_and(|end| end <= Timestamp::now()) {
             return outcome::expired(job);
         }

@@ -1,10 +1,12 @@
 //! From what an attempt reports to what is kept of each recipient.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use delivery::report::ConnectionReport;
 use delivery::{Outcome, Problem, RecipientReport, Report};
 use policy::retry::Schedule;
+use policy::suppression::{self, Listed, Suppressed};
 use smtp::EnhancedCode;
 use store::{
     AttemptRecord, ClaimedRecipient, ConnectionRecord, EventKind, FailureReason, Job, NewEvent, NewState,
@@ -23,7 +25,7 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
             let told = Told { recipient, part, session: report.session, details };
             let (state, events) = match &part.outcome {
                 Outcome::Delivered(reply) => (NewState::Delivered, vec![told.delivered(reply)]),
-                Outcome::Failed(problem) => (NewState::Failed, vec![told.failed(problem)]),
+                Outcome::Failed(problem) => (given_up_by(problem), vec![told.failed(problem)]),
                 Outcome::Deferred(problem) => match wait(job, schedule, told.attempt_no(), now) {
                     Some(wait) => (NewState::Deferred { until: now + wait }, vec![told.deferred(problem, Some(wait))]),
                     None => (NewState::Failed, vec![told.deferred(problem, None), told.too_old(problem)]),
@@ -32,6 +34,51 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
             RecipientOutcome { recipient: recipient.id, state, events }
         })
         .collect()
+}
+
+/// Whether a failure also puts the recipient on the bounces.
+fn given_up_by(problem: &Problem) -> NewState {
+    let no_mailbox = suppression::is_no_such_mailbox(problem.stage, problem.code, problem.enhanced_code);
+    if problem.from_host && no_mailbox { NewState::Bounced } else { NewState::Failed }
+}
+
+/// Tells those recipients apart to whom nothing is sent, and leaves the others in the job. `listed` has one for each.
+pub(super) fn suppressed<'a>(job: &'a Job, listed: &[Listed]) -> (Vec<RecipientOutcome>, Cow<'a, Job>) {
+    let verdicts = listed.iter().map(|listed| suppression::decide(listed, &job.tags));
+    let (mut outcomes, mut wanted) = (Vec::new(), Vec::new());
+    for (recipient, verdict) in job.recipients.iter().zip(verdicts) {
+        match verdict {
+            None => wanted.push(recipient.clone()),
+            Some(why) => outcomes.push(RecipientOutcome {
+                recipient: recipient.id,
+                state: NewState::Failed,
+                events: vec![not_tried(recipient, why)],
+            }),
+        }
+    }
+    match outcomes.is_empty() {
+        true => (outcomes, Cow::Borrowed(job)),
+        false => (outcomes, Cow::Owned(Job { recipients: wanted, ..job.clone() })),
+    }
+}
+
+/// Codes and words as Mailgun's users know them.
+fn not_tried(recipient: &ClaimedRecipient, why: Suppressed) -> NewEvent {
+    let (code, reason, words) = match why {
+        Suppressed::Bounced => (605, FailureReason::SuppressBounce, "Not delivering to previously bounced address"),
+        Suppressed::Unsubscribed => (606, FailureReason::SuppressUnsubscribe, "Not delivering to unsubscribed address"),
+        Suppressed::Complained => (
+            607,
+            FailureReason::SuppressComplaint,
+            "Not delivering to an address that complained about mail of this domain",
+        ),
+    };
+    let attempt = AttemptRecord {
+        enhanced_code: None,
+        message: String::new(),
+        ..ours(recipient, code, EnhancedCode::new(5, 0, 0), words)
+    };
+    failure(Severity::Permanent, reason, attempt)
 }
 
 /// The content of a message is gone although it was not finished: reported, never silently dropped.

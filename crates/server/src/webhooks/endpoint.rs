@@ -26,6 +26,8 @@ const READ_AT_ONCE: usize = 64;
 const SLOW: Duration = Duration::from_secs(3);
 /// How long a place that moved on may stay unwritten. After a crash that much is told again.
 const UNWRITTEN: Duration = Duration::from_secs(1);
+/// How long one waits with a store that fails.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How often one looks for events without having been woken, so that the place follows events that are for others.
 const SEARCH_EVERY: Duration = Duration::from_secs(60);
 /// How long a connection may wait for the next notification.
@@ -84,6 +86,8 @@ pub(super) struct Endpoint {
     turn: bool,
     unwritten: Told,
     unwritten_since: Option<Instant>,
+    /// The store could not be read.
+    paused_until: Option<Instant>,
 }
 
 impl Endpoint {
@@ -104,6 +108,7 @@ impl Endpoint {
             turn: false,
             unwritten: Told::default(),
             unwritten_since: None,
+            paused_until: None,
             shared,
             webhook,
             wake,
@@ -118,7 +123,7 @@ impl Endpoint {
             if let Err(error) = &stepped {
                 tracing::warn!(webhook = %self.webhook.id, %error, "cannot be told for now");
             }
-            let rest = if stepped.is_err() { UNWRITTEN } else { self.rest() };
+            let rest = if stepped.is_err() { PAUSE } else { self.rest() };
             tokio::select! {
                 _ = stop.wait_for(|stopping| *stopping) => break,
                 Some(done) = tasks.join_next() => {
@@ -150,6 +155,9 @@ impl Endpoint {
         }
         if self.searched_at.elapsed() > SEARCH_EVERY {
             self.more = true;
+        }
+        if self.pause().is_some() {
+            return Ok(());
         }
         let at_once = if self.troubled { 1 } else { AT_ONCE };
         while tasks.len() < at_once {
@@ -231,18 +239,16 @@ impl Endpoint {
         self.unwritten_since.get_or_insert_with(Instant::now);
     }
 
+    /// Takes it up again a little later.
     fn put_back(&mut self, task: Task) {
-        let Task { event, attempts, was_set_aside } = task;
-        if was_set_aside {
-            self.again.remove(&event);
-            let due_at = (self.shared.options.clock)() + UNWRITTEN;
-            self.due.push_back(SetAside { event, attempts, due_at });
+        if task.was_set_aside {
+            self.again.remove(&task.event);
+            self.must_read = true;
         } else {
-            self.under_way.remove(&event);
-            self.found.insert(event);
+            self.under_way.remove(&task.event);
+            self.found.insert(task.event);
         }
-        // One at a time, until the store is well again.
-        self.troubled = true;
+        self.paused_until = Some(Instant::now() + PAUSE);
     }
 
     fn note(&mut self, answer: Answer, words: String, verdict: Verdict, took: Duration) {
@@ -296,11 +302,16 @@ impl Endpoint {
         Ok(())
     }
 
+    /// How long nothing new is begun.
+    fn pause(&self) -> Option<Duration> {
+        self.paused_until?.checked_duration_since(Instant::now())
+    }
+
     /// How long there is nothing to do unless somebody says so.
     fn rest(&self) -> Duration {
         let write = self.unwritten_since.map(|since| UNWRITTEN.saturating_sub(since.elapsed()));
         let again = (!self.due.is_empty()).then_some(self.shared.options.look_every);
-        [write, again].into_iter().flatten().min().unwrap_or(SEARCH_EVERY)
+        [write, again, self.pause()].into_iter().flatten().min().unwrap_or(SEARCH_EVERY)
     }
 }
 

@@ -21,6 +21,7 @@ use delivery::resolve::Dns;
 use delivery::tls::TlsEngine;
 use delivery::web::Web;
 use policy::retry::Schedule;
+use smtp::Domain;
 use store::webhook::{Subject, Webhook, WebhookId, WebhooksOf};
 use store::{Store, StoreError, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -95,8 +96,8 @@ pub struct Webhooks {
     shared: Arc<Shared>,
     /// What was last seen to have changed.
     changes: Option<i64>,
-    /// Events up to here were looked at.
-    seen: Timestamp,
+    /// Events up to here were looked at; none yet.
+    seen: Option<Timestamp>,
     wanted: HashMap<WebhookId, Webhook>,
     running: HashMap<WebhookId, Running>,
 }
@@ -129,7 +130,7 @@ impl Webhooks {
         Webhooks {
             shared: Arc::new(shared),
             changes: None,
-            seen: Timestamp::from_micros(0),
+            seen: None,
             wanted: HashMap::new(),
             running: HashMap::new(),
         }
@@ -171,20 +172,22 @@ impl Webhooks {
         }
         // Whoever begins looks for events by himself; what is written from now on is news to all.
         self.employ();
-        if !self.running.is_empty() && pulse.last_event > self.seen {
-            let news = store.webhook_news(self.seen, pulse.last_event).await?;
-            for running in self.running.values() {
-                let of_interest = |(domain, subject): &(smtp::Domain, Subject)| {
-                    running.webhook.subscription.subjects.contains(subject)
-                        && running.webhook.domain.as_ref().is_none_or(|its| its == domain)
-                };
-                if news.iter().any(of_interest) {
-                    running.wake.notify_one();
+        if let Some(seen) = self.seen.filter(|seen| !self.running.is_empty() && *seen < pulse.last_event) {
+            match store.webhook_news(seen, pulse.last_event).await {
+                Ok(news) => {
+                    self.wake(|webhook| news.iter().any(|(domain, subject)| concerns(webhook, domain, *subject)))
                 }
+                // So much happened since the last look that each had better look for himself.
+                Err(StoreError::TooSlow) => self.wake(|_| true),
+                Err(error) => return Err(error),
             }
         }
-        self.seen = pulse.last_event;
+        self.seen = Some(pulse.last_event);
         Ok(())
+    }
+
+    fn wake(&self, whom: impl Fn(&Webhook) -> bool) {
+        self.running.values().filter(|running| whom(&running.webhook)).for_each(|running| running.wake.notify_one());
     }
 
     /// Has an endpoint at work for each webhook, as it is now. One that was changed begins anew when the old one has
@@ -205,6 +208,10 @@ impl Webhooks {
             }
         }
     }
+}
+
+fn concerns(webhook: &Webhook, domain: &Domain, subject: Subject) -> bool {
+    webhook.subscription.subjects.contains(&subject) && webhook.domain.as_ref().is_none_or(|its| its == domain)
 }
 
 fn is_same(one: &Webhook, other: &Webhook) -> bool {

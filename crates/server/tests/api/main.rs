@@ -9,6 +9,7 @@ mod events;
 mod keys;
 mod sending;
 mod support;
+mod suppressions;
 mod tenants;
 mod tls;
 mod tls_reports;

@@ -12,6 +12,7 @@ mod posture;
 mod reuse;
 mod smtp_client;
 mod submission;
+mod suppressions;
 mod table;
 mod webhooks;
 mod world;

@@ -30,6 +30,7 @@ mod reserve;
 mod row;
 mod schema;
 mod sts;
+mod suppression;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

@@ -119,9 +119,13 @@ struct Sum {
 }
 
 impl Tally {
-    /// Counts the attempt that `events` tell of. The event that only says "too old" is none.
+    /// Counts the attempt that `events` tell of. An event that only says why there was none, or no further one, is none.
     pub(super) fn add(&mut self, recorded: &Recorded, events: &[NewEvent]) {
-        let is_attempt = |event: &&NewEvent| event.reason != Some(FailureReason::Old) && event.attempt.is_some();
+        use FailureReason::{Old, SuppressBounce, SuppressComplaint, SuppressUnsubscribe};
+        const NO_ATTEMPT: [FailureReason; 4] = [Old, SuppressBounce, SuppressUnsubscribe, SuppressComplaint];
+        let is_attempt = |event: &&NewEvent| {
+            event.attempt.is_some() && !event.reason.is_some_and(|reason| NO_ATTEMPT.contains(&reason))
+        };
         let Some(event) = events.iter().find(is_attempt) else { return };
         let Some(attempt) = &event.attempt else { return };
         let mx_host = attempt.connection.as_ref().map(|connection| cut(&connection.mx_host)).unwrap_or_default();

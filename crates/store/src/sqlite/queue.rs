@@ -9,7 +9,7 @@ use smtp::{Domain, EnhancedCode};
 use super::posture::{Recorded, Tally};
 use super::row::{from_json, get, number, optional_time, parsed, resolved, time, to_json};
 use super::writer::Writing;
-use super::{Engine, event};
+use super::{Engine, event, suppression};
 use crate::{
     AttemptRecord, Claim, ClaimedRecipient, EventKind, FailureReason, Job, MessageId, NewEvent, NewState,
     RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome, Severity, StoreError, Timestamp,
@@ -48,7 +48,7 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim, accepted_at, expires_at, copy_plan
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan
     FROM message WHERE id = ?1";
 
 pub(super) const NEXT_DUE: &str =
@@ -273,6 +273,7 @@ fn job_of(
         return_path: get(row, "return_path")?,
         message_id: get(row, "message_id")?,
         tls: resolved(row)?,
+        tags: from_json(row, "tags")?,
         dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
@@ -348,7 +349,7 @@ fn record_one(
     }
     let message = MessageId(get(row, "message")?);
     match outcome.state {
-        NewState::Delivered | NewState::Failed => {
+        NewState::Delivered | NewState::Failed | NewState::Bounced => {
             let state = if outcome.state == NewState::Delivered { "delivered" } else { "failed" };
             connection.prepare_cached(FINISH)?.execute(params![id, state])?;
             connection.prepare_cached(ONE_LESS_UNFINISHED)?.execute([message.0])?;
@@ -363,6 +364,9 @@ fn record_one(
     let (domain, address): (String, String) = (get(row, "domain")?, get(row, "address")?);
     for new in &outcome.events {
         event::insert(writing, now, message, &domain, &address, new)?;
+    }
+    if outcome.state == NewState::Bounced {
+        suppression::bounced(writing, now, &domain, &address, &outcome.events)?;
     }
     Ok(Some(Recorded { message, domain, destination: get(row, "destination")?, address }))
 }

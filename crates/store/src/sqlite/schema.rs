@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     super::dns_check::TABLES,
     super::credential::TABLES,
     super::webhook::TABLES,
+    super::suppression::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -26,7 +26,7 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
         ("certificate-verified", "Was its certificate verified"),
         ("mx-host", "Any part of the host's name"),
         ("code", "The reply's code"),
-        ("reason", "generic, bounce, old"),
+        ("reason", "generic, bounce, old, suppress-bounce, suppress-unsubscribe, suppress-complaint"),
         ("method", "http, smtp"),
     ];
     let limit = integer().range(1, EVENTS_PER_PAGE).default(EVENTS_PER_PAGE_DEFAULT);

@@ -15,6 +15,7 @@ mod queue;
 mod scale;
 mod settings;
 mod sts;
+mod suppression;
 mod tlsrpt;
 mod webhook;
 

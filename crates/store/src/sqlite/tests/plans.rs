@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{copy, event, purge, queue};
+use super::super::{copy, event, purge, queue, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -44,6 +44,9 @@ async fn the_queue_is_never_searched_whole() {
         (queue::DUE_DESTINATIONS, "destination_due (due_at<?)"),
         (queue::FIND_DESTINATIONS, "SCAN recipient USING COVERING INDEX recipient_due"),
         (copy::OF_ADDRESS, "copy_address (message=? AND address=?)"),
+        (suppression::OF_ADDRESS, "PRIMARY KEY (domain=? AND list=? AND subject=?)"),
+        (suppression::LIST_UP, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
+        (suppression::LIST_DOWN, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
         (queue::NEXT_DUE, "destination_due (due_at>?)"),
         (purge::OLD_WIRES, "message_wire_age (accepted_at<?)"),
         (purge::OLD_EVENTS, "PRIMARY KEY (rowid<?)"),
