@@ -126,10 +126,17 @@ impl Place {
             Ok(address) => Host::Address(address),
             Err(_) => Host::Name(name.parse().map_err(|_| for_good("the URL names no host"))?),
         };
+        // A port that is no port would pass for none.
+        let port = match authority.port_u16() {
+            None if authority_shown != authority.host() => return Err(for_good("the URL's port cannot be read")),
+            None if encrypted => 443,
+            None => 80,
+            Some(port) => port,
+        };
         Ok(Place {
             encrypted,
             host,
-            port: authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 }),
+            port,
             authority: authority_shown.to_owned(),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             credentials,

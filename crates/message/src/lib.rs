@@ -25,6 +25,7 @@ mod parts;
 pub mod rewrite;
 mod section;
 mod summary;
+mod text;
 pub mod tls_report;
 
 pub use accept::{AcceptError, accept};
@@ -34,3 +35,4 @@ pub use identity::Identity;
 pub use mailbox::{Mailbox, MailboxError};
 pub use rewrite::{Changes, RewriteError, rewrite};
 pub use summary::{AttachmentSummary, Message};
+pub use text::html_to_text;

@@ -15,6 +15,7 @@ pub mod sending_dns;
 pub mod serve;
 mod smtpd;
 mod submission;
+mod templates;
 mod text;
 pub mod tlsrpt;
 pub mod webhooks;

@@ -29,6 +29,7 @@ mod queue;
 mod sqlite;
 mod store;
 pub mod suppression;
+pub mod template;
 mod time;
 pub mod tlsrpt;
 pub mod webhook;

@@ -8,6 +8,7 @@ use policy::tls::Resolved;
 use serde::{Deserialize, Serialize};
 use smtp::{Address, Domain};
 
+use crate::template::TemplateUse;
 use crate::{NewCopies, Timestamp};
 
 /// The store's own number of a message, for those inside the program.
@@ -100,6 +101,8 @@ pub struct NewMessage {
     pub expires_at: Option<Timestamp>,
     /// To whom, in order; at least one. An address is there twice only where each gets a copy of its own.
     pub recipients: Vec<Address>,
+    /// Which template it was made of.
+    pub template: Option<TemplateUse>,
     /// What each recipient's own copy is made with; `None` when the content goes to all as it is.
     pub copies: Option<NewCopies>,
     /// The API key that was used.
@@ -147,6 +150,8 @@ pub struct MessageSummary {
     pub recipients: Vec<Address>,
     /// Whether each of them gets a copy of its own.
     pub is_individual: bool,
+    /// Which template it was made of.
+    pub template: Option<TemplateUse>,
     /// The API key that was used.
     pub api_key_id: Option<i64>,
     /// The address of the client that handed it over.

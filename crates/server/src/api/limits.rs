@@ -99,6 +99,17 @@ pub(crate) const KEY_DESCRIPTION_OCTETS: usize = 200;
 /// Longest life of an API key that ends at all, in seconds: a hundred years.
 pub(crate) const KEY_SECONDS: u64 = 100 * 365 * 86_400;
 
+/// Longest name of a template or a version, in octets.
+pub(crate) const TEMPLATE_NAME_OCTETS: usize = 255;
+/// Longest description of a template or comment on a version, in octets.
+pub(crate) const TEMPLATE_COMMENT_OCTETS: usize = 1024;
+/// Longest JSON of the headers that a template presets, in octets.
+pub(crate) const TEMPLATE_HEADERS_OCTETS: usize = 4096;
+/// Most templates or versions on a page, as Mailgun has it.
+pub(crate) const TEMPLATES_PER_PAGE: usize = 100;
+/// Templates or versions on a page unless the request says otherwise.
+pub(crate) const TEMPLATES_PER_PAGE_DEFAULT: usize = 10;
+
 /// Most domains on a page, as Mailgun has it.
 pub(crate) const DOMAINS_PER_PAGE: usize = 1000;
 /// Domains on a page unless the request says otherwise.

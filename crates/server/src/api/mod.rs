@@ -15,6 +15,7 @@ mod operation;
 mod schema;
 pub(crate) mod sending;
 mod suppressions;
+mod templates;
 mod tls;
 mod tls_reports;
 mod webhooks;
@@ -86,6 +87,7 @@ impl App {
 fn operations() -> Vec<Operation> {
     let areas = [
         ("sending", sending::operations()),
+        ("templates", templates::operations()),
         ("events", events::operations()),
         ("domains", domains::operations()),
         ("suppressions", suppressions::operations()),

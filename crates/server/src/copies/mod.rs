@@ -12,11 +12,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::IndividualCopy;
 
-pub(crate) use self::placeholders::{Placeholders, has_placeholder};
+use crate::templates::{self, Escape, TemplateError};
+
+use self::placeholders::TooLong;
+pub(crate) use self::placeholders::{Placeholders, any_placeholder, has_placeholder};
 pub(crate) use self::variables::{RecipientVariables, VARIABLES_OCTETS};
 
 /// Longest copy, in octets: what a message may have anyway.
 const COPY_OCTETS: usize = 25 * 1024 * 1024;
+/// Longest variables of a message with their placeholders filled, in octets: what a header field may have anyway.
+pub(crate) const USER_VARIABLES_OCTETS: usize = 64 * 1024;
+/// The same for those of a template.
+const TEMPLATE_VARIABLES_OCTETS: usize = 1024 * 1024;
 /// The header that hands in what each recipient's copy is made with. Nobody may receive it: it names everybody.
 pub(crate) const RECIPIENT_VARIABLES_HEADER: &str = "X-Mailgun-Recipient-Variables";
 /// The header that carries an application's variables to the recipient.
@@ -32,6 +39,18 @@ pub(crate) struct Plan {
     pub(crate) user_variables: Map<String, Value>,
     /// The application wrote a To of its own, which stays.
     pub(crate) own_to: bool,
+    /// The template that the HTML is made of, if it depends on the recipient.
+    pub(crate) template: Option<TemplatePlan>,
+}
+
+/// A template whose variables have placeholders, so that what comes of it depends on what they are filled with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TemplatePlan {
+    /// The text of the version that was used when the message was accepted.
+    pub(crate) source: String,
+    pub(crate) variables: Map<String, Value>,
+    /// The text is made of the HTML.
+    pub(crate) is_text: bool,
 }
 
 impl Plan {
@@ -47,6 +66,9 @@ pub(crate) enum CopyError {
     /// What is kept cannot be understood.
     #[error("what the copy is made with is damaged")]
     Damaged,
+    /// The template leads to nothing for this recipient.
+    #[error("the recipient's copy cannot be made: the template: {0}")]
+    Template(#[from] TemplateError),
     /// It would be no message.
     #[error("the recipient's copy cannot be made: {0}")]
     Rewrite(#[from] RewriteError),
@@ -56,7 +78,13 @@ pub(crate) enum CopyError {
 pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Result<Vec<u8>, CopyError> {
     let plan: Plan = serde_json::from_value(plan.clone()).map_err(|_| CopyError::Damaged)?;
     let to: Mailbox = copy.to.parse().map_err(|_| CopyError::Damaged)?;
-    let mut filling = Filling { placeholders: Placeholders::new(&to, &copy.variables) };
+    let placeholders = Placeholders::new(&to, &copy.variables);
+    let html = plan.template.as_ref().map(|template| {
+        let variables = placeholders.fill_values(&template.variables, TEMPLATE_VARIABLES_OCTETS).map_err(too_long)?;
+        Ok::<_, CopyError>(templates::render(&template.source, &variables, Escape::Html)?)
+    });
+    let is_text = plan.template.as_ref().is_some_and(|template| template.is_text);
+    let mut filling = Filling { placeholders, html: html.transpose()?, is_text };
     let mut headers = Vec::with_capacity(plan.headers.len() + 2);
     if !plan.own_to {
         headers.push(("To".to_owned(), to.to_string()));
@@ -68,11 +96,15 @@ pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Res
         }
     }
     if !plan.user_variables.is_empty() {
-        let variables = filling.placeholders.fill_values(&plan.user_variables);
-        let variables = variables.map_err(|error| RewriteError::Refused(error.to_string()))?;
+        let variables =
+            filling.placeholders.fill_values(&plan.user_variables, USER_VARIABLES_OCTETS).map_err(too_long)?;
         headers.push((VARIABLES_HEADER.to_owned(), to_ascii_json(&variables)));
     }
     Ok(message::rewrite(content, &headers, &mut filling, COPY_OCTETS)?)
+}
+
+fn too_long(error: TooLong) -> RewriteError {
+    RewriteError::Refused(error.to_string())
 }
 
 /// The content without the header that names all recipients.
@@ -107,6 +139,10 @@ pub(crate) fn to_ascii_json(map: &Map<String, Value>) -> String {
 /// Fills the placeholders wherever they stand.
 struct Filling<'a> {
     placeholders: Placeholders<'a>,
+    /// What came of the template, to take the place of the HTML.
+    html: Option<String>,
+    /// It takes the place of the text too, without its markup.
+    is_text: bool,
 }
 
 impl Changes for Filling<'_> {
@@ -122,8 +158,14 @@ impl Changes for Filling<'_> {
         Ok(filled)
     }
 
-    fn text(&mut self, _: &str, text: &str) -> Result<Option<String>, String> {
-        self.placeholders.fill(text, COPY_OCTETS).map_err(|error| error.to_string())
+    fn text(&mut self, media_type: &str, text: &str) -> Result<Option<String>, String> {
+        let made = match (&self.html, media_type) {
+            (Some(html), "text/html") => Some(html.clone()),
+            (Some(html), "text/plain") if self.is_text => Some(message::html_to_text(html)),
+            _ => None,
+        };
+        let filled = self.placeholders.fill(made.as_deref().unwrap_or(text), COPY_OCTETS);
+        Ok(filled.map_err(|error| error.to_string())?.or(made))
     }
 }
 

@@ -54,20 +54,32 @@ impl<'a> Placeholders<'a> {
         Ok(is_changed.then_some(filled))
     }
 
-    /// The values of the map, filled where they are texts.
-    pub(crate) fn fill_values(&self, map: &Map<String, Value>) -> Result<Map<String, Value>, TooLong> {
-        /// Those that are filled, together: more has no room in a header field.
-        const VALUES_OCTETS: usize = 64 * 1024;
-        let mut left = VALUES_OCTETS;
-        let mut fill = |value: &Value| {
-            let Some(text) = value.as_str() else { return Ok(value.clone()) };
-            let Some(filled) = self.fill(text, left.max(text.len())).map_err(|_| TooLong(VALUES_OCTETS))? else {
-                return Ok(value.clone());
-            };
-            left = left.checked_sub(filled.len()).ok_or(TooLong(VALUES_OCTETS))?;
-            Ok(Value::from(filled))
-        };
-        map.iter().map(|(name, value)| Ok((name.clone(), fill(value)?))).collect()
+    /// The values of the map, filled wherever there are texts in them. `limit` is for all texts that are filled, together.
+    pub(crate) fn fill_values(&self, map: &Map<String, Value>, limit: usize) -> Result<Map<String, Value>, TooLong> {
+        let mut left = limit;
+        let mut fill = |value: &Value| self.fill_value(value, &mut left);
+        let filled: Result<_, TooLong> = map.iter().map(|(name, value)| Ok((name.clone(), fill(value)?))).collect();
+        filled.map_err(|_| TooLong(limit))
+    }
+
+    fn fill_value(&self, value: &Value, left: &mut usize) -> Result<Value, TooLong> {
+        Ok(match value {
+            Value::String(text) => match self.fill(text, text.len().max(*left))? {
+                Some(filled) => {
+                    *left = left.checked_sub(filled.len()).ok_or(TooLong(*left))?;
+                    Value::from(filled)
+                }
+                None => value.clone(),
+            },
+            Value::Array(values) => {
+                values.iter().map(|value| self.fill_value(value, left)).collect::<Result<Vec<_>, _>>()?.into()
+            }
+            Value::Object(map) => {
+                let fill = |(name, value): (&String, &Value)| Ok((name.clone(), self.fill_value(value, left)?));
+                map.iter().map(fill).collect::<Result<Map<_, _>, TooLong>>()?.into()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        })
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -93,6 +105,16 @@ fn placeholder(text: &str, start: usize) -> Option<(&str, usize)> {
     let length = rest.bytes().take(PLACEHOLDER_OCTETS + 1).position(|b| b == b'%')?;
     let name = &rest[..length];
     (!name.contains(['\r', '\n'])).then_some((name, start + length + 2))
+}
+
+/// Whether any text within the value may have a placeholder.
+pub(crate) fn any_placeholder(value: &Value) -> bool {
+    match value {
+        Value::String(text) => has_placeholder(text),
+        Value::Array(values) => values.iter().any(any_placeholder),
+        Value::Object(map) => map.values().any(any_placeholder),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Whether the text may have a placeholder.
@@ -161,7 +183,7 @@ mod tests {
         let placeholders = Placeholders::new(&to, variables.as_object().unwrap());
         let map = json!({ "a": "%recipient.id%", "b": 1, "%recipient.id%": "c" });
         let filled = json!({ "a": "4\"2", "b": 1, "%recipient.id%": "c" });
-        assert_eq!(Value::from(placeholders.fill_values(map.as_object().unwrap()).unwrap()), filled);
+        assert_eq!(Value::from(placeholders.fill_values(map.as_object().unwrap(), 100).unwrap()), filled);
     }
 
     #[test]
@@ -170,8 +192,10 @@ mod tests {
         let to: Mailbox = "a@example.net".parse().unwrap();
         let placeholders = Placeholders::new(&to, variables.as_object().unwrap());
         for (count, fits) in [(65, true), (66, false), (800, false)] {
-            let map = (0..count).map(|n| (format!("v{n}"), Value::from("%recipient.x%"))).collect();
-            assert_eq!(placeholders.fill_values(&map).is_ok(), fits, "{count}");
+            let map = (0..count).map(|n| (format!("v{n}"), json!(["%recipient.x%"]))).collect();
+            let filled = placeholders.fill_values(&map, 65_536);
+            assert_eq!(filled.is_ok(), fits, "{count}");
+            assert!(fits || filled == Err(TooLong(65_536)));
         }
     }
 }

@@ -105,3 +105,27 @@ fn variables_travel_as_ascii_json() {
     assert_eq!(json, r#"{"a": "1", "gr\u00fc\u00dfe": "\u03a9\ud83d\ude00\"\n\u007f"}"#);
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), map);
 }
+
+#[test]
+fn a_template_is_rendered_for_each_copy() {
+    let template = |is_text| TemplatePlan {
+        source: "<p>{{#if vip}}Dear{{else}}Hi{{/if}} {{user.name}} %recipient_email%</p>".to_owned(),
+        variables: json!({ "vip": "%recipient.none%", "user": { "name": "%recipient.id%" } })
+            .as_object()
+            .unwrap()
+            .clone(),
+        is_text,
+    };
+    let content = content(|draft| {
+        draft.text = Some("own text".to_owned());
+        draft.html = Some("as it was accepted".to_owned());
+    });
+    for (is_text, expected) in [(true, "Dear \"7\" ann@example.net"), (false, "own text")] {
+        let copy = text(&Plan { template: Some(template(is_text)), ..Plan::default() }, &content);
+        assert!(copy.contains("<p>Dear &quot;7&quot; ann@example.net</p>"), "{copy}");
+        assert!(copy.contains(expected) && !copy.contains("as it was"), "{copy}");
+    }
+    let bomb = TemplatePlan { source: "{{nohelper 1}}".to_owned(), ..template(false) };
+    let error = render(&Plan { template: Some(bomb), ..Plan::default() }.to_json(), &content, &ann()).unwrap_err();
+    assert!(error.to_string().starts_with("the recipient's copy cannot be made: the template: "), "{error}");
+}

@@ -99,6 +99,7 @@ fn message(deliver_at: Option<Timestamp>) -> NewMessage {
         test_mode: false,
         deliver_at,
         expires_at: None,
+        template: None,
         copies: None,
         recipients: vec!["a@slow.test".parse().unwrap()],
         api_key_id: None,

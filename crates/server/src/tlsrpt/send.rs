@@ -165,6 +165,7 @@ impl Sending {
             test_mode: false,
             deliver_at: None,
             expires_at: None,
+            template: None,
             copies: None,
             recipients: vec![to.clone()],
             api_key_id: None,

@@ -170,6 +170,7 @@ impl Scene {
             deliver_at: None,
             expires_at: None,
             copies: None,
+            template: None,
             recipients: vec!["b@receiver.test".parse().unwrap()],
             api_key_id: None,
             originating_ip: None,

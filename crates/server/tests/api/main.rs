@@ -10,6 +10,7 @@ mod keys;
 mod sending;
 mod support;
 mod suppressions;
+mod templates;
 mod tenants;
 mod tls;
 mod tls_reports;

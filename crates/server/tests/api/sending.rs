@@ -153,7 +153,7 @@ async fn a_bad_request_keeps_nothing() {
         ("o:deliverytime", "99999999999", "o:deliverytime is more than 7 days ahead".to_owned()),
         ("o:tag", "größe", "o:tag must be printable ASCII and not empty".to_owned()),
         ("o:tracking", "yes", "'o:tracking' is not supported yet, only 'no' is".to_owned()),
-        ("template", "x", "'template' is not supported yet".to_owned()),
+        ("template", "x", "template 'x' not found".to_owned()),
         ("recipient-variables", "{", "'recipient-variables' parameter is not a valid JSON".to_owned()),
         ("v:x", &big, "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total".to_owned()),
         ("attachment", "text", "'attachment' parameter is not a file".to_owned()),

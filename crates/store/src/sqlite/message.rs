@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use smtp::Address;
 
 use super::row::{
-    from_json, get, method, number, optional_ip, optional_time, parsed, resolved, source_word, time, to_json, word,
+    from_json, get, method, number, optional_ip, optional_json, optional_time, parsed, resolved, source_word, time,
+    to_json, word,
 };
 use super::writer::Writing;
 use super::{Engine, copy, event, queue};
@@ -25,10 +26,10 @@ const TEST_MODE_CODE: u16 = 650;
 const INSERT_MESSAGE: &str = "
     INSERT INTO message (key, domain, message_id, return_path, header_from, header_to, subject, size, attachments,
         tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim,
-        method, test_mode, deliver_at, expires_at, copy_plan, api_key, originating_ip, accepted_at, unfinished, wire_kept)
+        method, test_mode, deliver_at, expires_at, copy_plan, template, api_key, originating_ip, accepted_at, unfinished, wire_kept)
     VALUES (:key, :domain, :message_id, :return_path, :header_from, :header_to, :subject, :size, :attachments,
         :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :tls_fallback, :tls_failure, :tls_tag, :dkim,
-        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
+        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :template, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
 
 const INSERT_WIRE: &str = "INSERT INTO wire (message, content) VALUES (?1, ?2)";
 
@@ -129,6 +130,7 @@ impl Prepared {
             ":deliver_at": message.deliver_at.map(Timestamp::as_micros),
             ":expires_at": message.expires_at.map(Timestamp::as_micros),
             ":copy_plan": self.copies.as_ref().map(|copies| &copies.plan),
+            ":template": message.template.as_ref().map(to_json).transpose()?,
             ":api_key": message.api_key_id,
             ":originating_ip": message.originating_ip.map(|ip| ip.to_string()),
             ":accepted_at": now.as_micros(),
@@ -239,6 +241,7 @@ pub(super) fn summary(connection: &Connection, id: MessageId) -> Result<Option<M
         deliver_at: optional_time(row, "deliver_at")?,
         recipients: addresses(connection, id)?,
         is_individual: get::<Option<String>>(row, "copy_plan")?.is_some(),
+        template: optional_json(row, "template")?,
         api_key_id: get(row, "api_key")?,
         originating_ip: optional_ip(row, "originating_ip")?,
         accepted_at: time(row, "accepted_at")?,

@@ -8,7 +8,7 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
 //!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
-//!   [`dns_check`], [`credential`], [`webhook`].
+//!   [`dns_check`], [`credential`], [`webhook`], [`template`].
 
 mod copy;
 mod credential;
@@ -31,6 +31,7 @@ mod row;
 mod schema;
 mod sts;
 mod suppression;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;

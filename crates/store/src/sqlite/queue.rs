@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, Row, Rows, params};
+use rusqlite::{OptionalExtension, Rows, params};
 use smtp::{Domain, EnhancedCode};
 
 use super::posture::{Recorded, Tally};
-use super::row::{from_json, get, number, optional_time, parsed, resolved, time, to_json};
+use super::row::{from_json, get, number, optional_json, optional_time, parsed, resolved, time, to_json};
 use super::writer::Writing;
 use super::{Engine, event, suppression};
 use crate::{
@@ -277,17 +277,10 @@ fn job_of(
         dkim: get(row, "dkim")?,
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
-        copy_plan: copy_plan(row)?,
+        copy_plan: optional_json(row, "copy_plan")?,
         expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
     }))
-}
-
-fn copy_plan(row: &Row<'_>) -> Result<Option<serde_json::Value>, StoreError> {
-    match get::<Option<String>>(row, "copy_plan")? {
-        Some(_) => from_json(row, "copy_plan").map(Some),
-        None => Ok(None),
-    }
 }
 
 /// No attempt was made, and none will be.

@@ -38,6 +38,12 @@ pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Res
     serde_json::from_str(&get::<String>(row, column)?).map_err(|_| damaged(column))
 }
 
+/// The same where there may be nothing.
+pub(super) fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<Option<T>, StoreError> {
+    let text = get::<Option<String>>(row, column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|_| damaged(column))).transpose()
+}
+
 /// The column's word as the variant that it names.
 pub(super) fn word<T>(row: &Row<'_>, column: &str, find: fn(&str) -> Option<T>) -> Result<T, StoreError> {
     optional_word(row, column, find)?.ok_or_else(|| damaged(column))

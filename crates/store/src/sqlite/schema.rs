@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     super::credential::TABLES,
     super::webhook::TABLES,
     super::suppression::TABLES,
+    super::template::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -3,10 +3,11 @@
 
 use message::Mailbox;
 use serde_json::{Map, Value, json};
+use store::template::TemplateUse;
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
-use crate::copies::Placeholders;
+use crate::copies::{Placeholders, USER_VARIABLES_OCTETS};
 
 /// The event object.
 pub(in crate::api) fn event(event: &Event) -> Value {
@@ -32,6 +33,9 @@ pub(in crate::api) fn event(event: &Event) -> Value {
     put("flags", flags(message));
     let (subject, variables) = subject_and_variables(event);
     put("message", message_object(event, subject));
+    if let Some(TemplateUse { name, version, is_text }) = &message.template {
+        put("template", json!({ "name": name, "version": version, "is-text": is_text }));
+    }
     put("tags", message.tags.as_slice().into());
     put("campaigns", json!([]));
     put("user-variables", Value::Object(variables));
@@ -115,7 +119,8 @@ fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
         let to: Mailbox = copy.to.parse().ok()?;
         let placeholders = Placeholders::new(&to, &copy.variables);
         let subject = placeholders.fill(subject, SUBJECT_OCTETS).ok()?.unwrap_or_else(|| subject.clone());
-        Some((subject, placeholders.fill_values(variables).unwrap_or_else(|_| variables.clone())))
+        let filled = placeholders.fill_values(variables, USER_VARIABLES_OCTETS);
+        Some((subject, filled.unwrap_or_else(|_| variables.clone())))
     };
     event.copy.as_ref().and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
 }

@@ -26,7 +26,7 @@ pub(super) fn plan(options: &mut Options) -> Result<Option<Plan>, ApiError> {
     options.headers = fixed;
     let varies = options.variables.values().any(|value| value.as_str().is_some_and(has_placeholder));
     let user_variables = if varies { options.variables.clone() } else { Default::default() };
-    Ok(Some(Plan { headers: waiting, user_variables, own_to }))
+    Ok(Some(Plan { headers: waiting, user_variables, own_to, template: None }))
 }
 
 /// The copies, the first of which is made once to see that it can be.

@@ -6,6 +6,7 @@ mod operations;
 mod options;
 mod request;
 mod submitted;
+mod template;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,6 +15,7 @@ use message::{Draft, Identity, Message};
 use policy::tls;
 use serde_json::json;
 use smtp::{Address, Domain};
+use store::template::TemplateUse;
 use store::{AttachmentSummary, Method, NewCopies, NewMessage, SendingDomain, Timestamp};
 
 pub(super) use operations::operations;
@@ -22,6 +24,7 @@ pub(crate) use submitted::{Refused, Submitted};
 
 use self::options::Options;
 use self::request::{MimeRequest, Recipients, SendRequest};
+use self::template::UsedTemplate;
 use super::App;
 use super::http::auth::Caller;
 use super::http::domain::KnownDomain;
@@ -35,7 +38,7 @@ use crate::copies::{self, Plan, VARIABLES_HEADER, to_ascii_json};
 const INLINE_OCTETS: usize = 128 * 1024;
 
 /// From a form to the bytes of its message.
-type Work = fn(&Form, &Domain) -> Result<Ready, ApiError>;
+type Work = fn(&Form, &Domain, Option<&UsedTemplate>) -> Result<Ready, ApiError>;
 
 /// A message given in parts.
 async fn messages(
@@ -58,7 +61,8 @@ async fn messages_mime(
 async fn send(app: &App, domain: SendingDomain, request: Request, work: Work) -> Result<Json, ApiError> {
     let origin = Origin::of(&request);
     let form = Form::read(app, request).await?;
-    let ready = prepare(form, domain.name.clone(), work).await?;
+    let template = UsedTemplate::find(&app.store, &domain.name, &form).await?;
+    let ready = prepare(form, domain.name.clone(), template, work).await?;
     let message_id = keep(app, domain, origin, ready).await?;
     Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
 }
@@ -69,6 +73,7 @@ pub(crate) struct Ready {
     wire: Vec<u8>,
     recipients: Vec<Address>,
     copies: Option<NewCopies>,
+    template: Option<TemplateUse>,
     options: Options,
     /// Nobody is to be told of failures (RFC 5321 §4.5.5).
     null_return_path: bool,
@@ -88,29 +93,32 @@ impl Ready {
         let copies = copies.transpose()?;
         let wire = smtp::data::to_wire(&message.content);
         let recipients = recipients.addresses;
-        Ok(Ready { wire, message, recipients, copies, options, null_return_path: false })
+        Ok(Ready { wire, message, recipients, copies, template: None, options, null_return_path: false })
     }
 }
 
 /// Runs `work` on the form, here or, when that would take long, on a thread of its own.
-async fn prepare(form: Form, domain: Domain, work: Work) -> Result<Ready, ApiError> {
-    if form.fields.iter().map(|field| field.content.len()).sum::<usize>() <= INLINE_OCTETS {
-        return work(&form, &domain);
+async fn prepare(form: Form, domain: Domain, template: Option<UsedTemplate>, work: Work) -> Result<Ready, ApiError> {
+    let octets = form.fields.iter().map(|field| field.content.len()).sum::<usize>();
+    if octets <= INLINE_OCTETS && template.is_none() {
+        return work(&form, &domain, None);
     }
-    let done = tokio::task::spawn_blocking(move || work(&form, &domain)).await;
+    let done = tokio::task::spawn_blocking(move || work(&form, &domain, template.as_ref())).await;
     done.unwrap_or_else(|error| {
         tracing::error!(%error, "composing a message failed");
         Err(ApiError::internal())
     })
 }
 
-fn compose(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
+fn compose(form: &Form, domain: &Domain, template: Option<&UsedTemplate>) -> Result<Ready, ApiError> {
     let now = time::now();
-    let mut request = SendRequest::parse(form, now)?;
-    let plan = individual::plan(&mut request.options)?;
-    if plan.is_some() {
+    let mut request = SendRequest::parse(form, template, now)?;
+    let is_text = request.options.template.text == Some(true);
+    let mut plan = individual::plan(&mut request.options)?;
+    if let Some(plan) = &mut plan {
         // Each copy shows its own recipient in the place of this one.
         request.to.truncate(1);
+        template.inspect(|template| template.plan(plan, &request.options.template_variables, is_text));
     }
     let draft = Draft {
         from: request.from,
@@ -126,10 +134,11 @@ fn compose(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
     };
     let message = message::compose(&draft, &identity(now, domain));
     let message = message.map_err(|error| ApiError::bad_request(error.to_string()))?;
-    Ready::new(message, request.recipients, request.options, plan)
+    let ready = Ready::new(message, request.recipients, request.options, plan)?;
+    Ok(Ready { template: template.map(|template| template.told(is_text)), ..ready })
 }
 
-fn accept_whole(form: &Form, domain: &Domain) -> Result<Ready, ApiError> {
+fn accept_whole(form: &Form, domain: &Domain, _: Option<&UsedTemplate>) -> Result<Ready, ApiError> {
     let now = time::now();
     take_whole(MimeRequest::parse(form, now)?, "", domain, now)
 }
@@ -181,7 +190,7 @@ impl Origin {
 /// Hands the message to the store and gives its Message-ID, without brackets. Only when the store has it on disk is
 /// anything promised.
 pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
-    let Ready { message, wire, recipients, copies, options, null_return_path } = ready;
+    let Ready { message, wire, recipients, copies, template, options, null_return_path } = ready;
     let message_id = message.message_id.clone();
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
@@ -209,6 +218,7 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         expires_at: options.expires_at.map(Timestamp::from_micros),
         recipients,
         copies,
+        template,
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     };

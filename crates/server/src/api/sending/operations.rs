@@ -14,6 +14,10 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
         ("text", text().example("Hello")),
         ("html", text()),
         ("amp-html", text()),
+        ("template", text().about("The name of a template that the HTML is made of")),
+        ("t:version", text().about("Its version; else the active one")),
+        ("t:text", switch().about("The text is made of it too")),
+        ("t:variables", text().about("A JSON object; its variables beat those of v:")),
         ("attachment", list(binary())),
         ("inline", list(binary())),
     ];

@@ -26,6 +26,10 @@ pub(crate) struct Options {
     pub(crate) expires_at: Option<i64>,
     /// From `X-Mailgun-Recipient-Variables`, and from `recipient-variables` itself.
     pub(crate) recipient_variables: Option<RecipientVariables>,
+    /// From `v:` and `X-Mailgun-Variables`, as templates see them: JSON is JSON.
+    pub(crate) template_variables: Map<String, Value>,
+    /// From `t:`.
+    pub(crate) template: TemplateOptions,
     /// From `o:require-tls`, `o:skip-verification`, and the two of RFC 8689.
     pub(crate) tls: TlsSettings,
     /// From `o:dkim`: whether the message is signed.
@@ -35,6 +39,17 @@ pub(crate) struct Options {
     delivery_time: Option<String>,
     deliver_within: Option<i64>,
     octets: usize,
+}
+
+/// What `t:` fields say.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TemplateOptions {
+    /// The tag of the version; without it the active one.
+    pub(crate) version: Option<String>,
+    /// The text is made of the template too.
+    pub(crate) text: Option<bool>,
+    /// Variables, which beat those of [`Options::template_variables`].
+    pub(crate) variables: Option<Map<String, Value>>,
 }
 
 /// The header by which a message passes over what its recipients' domains demand (RFC 8689 §5).
@@ -111,9 +126,24 @@ impl Options {
             "o" => self.set(name, value, &field.name)?,
             "h" => self.header(name, value, &field.name)?,
             "v" => self.variable(name, Value::from(value), &field.name)?,
-            _ => return Err(not_supported(&field.name)),
+            _ => self.template_option(name, value, &field.name)?,
         }
         Ok(true)
+    }
+
+    fn template_option(&mut self, name: &str, value: &str, given: &str) -> Result<(), ApiError> {
+        let no_json = || ApiError::bad_request(format!("'{given}' parameter is not a valid JSON"));
+        match plain_name(name).as_str() {
+            // Clients send fields that they have nothing for.
+            "version" | "text" | "variables" if value.trim().is_empty() => Ok(()),
+            "version" => once(&mut self.template.version, value.trim().to_owned(), given),
+            "text" => once(&mut self.template.text, yes_no(value, given)?, given),
+            "variables" => match serde_json::from_str(value) {
+                Ok(Value::Object(map)) => once(&mut self.template.variables, map, given),
+                _ => Err(no_json()),
+            },
+            _ => Err(not_supported(given)),
+        }
     }
 
     /// Takes a header of a whole message if it is an option.
@@ -272,20 +302,22 @@ impl Options {
         let Ok(Value::Object(map)) = serde_json::from_str(json) else {
             return Err(ApiError::bad_request(format!("{given} is not a valid JSON object")));
         };
-        map.into_iter().try_for_each(|(name, value)| {
-            let text = if value.is_string() { value } else { Value::from(value.to_string()) };
-            self.variable(&name, text, given)
-        })
+        map.into_iter().try_for_each(|(name, value)| self.variable(&name, value, given))
     }
 
     fn variable(&mut self, name: &str, value: Value, given: &str) -> Result<(), ApiError> {
         if name.is_empty() {
             return Err(ApiError::bad_request(format!("'{given}' has no variable name")));
         }
+        // Templates can go through a list; events and the message tell of it as text.
+        let json = value.as_str().filter(|text| text.starts_with(['{', '[']));
+        let json = json.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| value.clone());
+        let value = if value.is_string() { value } else { Value::from(value.to_string()) };
         match self.variables.get(name) {
             Some(known) if *known != value => Err(more_than_once(given)),
             _ => {
                 self.variables.insert(name.to_owned(), value);
+                self.template_variables.insert(name.to_owned(), json);
                 Ok(())
             }
         }

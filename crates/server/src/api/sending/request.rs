@@ -6,7 +6,8 @@ use axum::body::Bytes;
 use message::{Attachment, Mailbox, MailboxError};
 use smtp::Address;
 
-use super::options::{Options, asks_for_tls, excerpt, not_supported, once, plain_name};
+use super::options::{Options, TemplateOptions, asks_for_tls, excerpt, not_supported, once, plain_name};
+use super::template::UsedTemplate;
 use crate::api::http::error::ApiError;
 use crate::api::http::form::{Field, Form};
 use crate::api::limits::RECIPIENTS;
@@ -45,11 +46,16 @@ pub(crate) struct MimeRequest {
 }
 
 impl SendRequest {
-    /// Reads the fields; the first that is not right refuses the request.
-    pub(crate) fn parse(form: &Form, now: i64) -> Result<SendRequest, ApiError> {
+    /// Reads the fields; the first that is not right refuses the request. `template` is the one that the form names.
+    pub(crate) fn parse(form: &Form, template: Option<&UsedTemplate>, now: i64) -> Result<SendRequest, ApiError> {
         let mut draft = Fields::default();
         for field in &form.fields {
             draft.take(field)?;
+        }
+        if let Some(template) = template {
+            template.fill(&mut draft)?;
+        } else if draft.options.template != TemplateOptions::default() {
+            return Err(ApiError::bad_request("parameters starting with t: need a 'template'"));
         }
         let mut options = draft.options;
         options.settle(now)?;
@@ -82,18 +88,18 @@ impl SendRequest {
 
 /// What has been read of [`SendRequest`] so far.
 #[derive(Default)]
-struct Fields {
-    from: Option<String>,
+pub(super) struct Fields {
+    pub(super) from: Option<String>,
     to: Vec<Mailbox>,
     cc: Vec<Mailbox>,
     bcc: Vec<Mailbox>,
-    subject: Option<String>,
-    text: Option<String>,
-    html: Option<String>,
+    pub(super) subject: Option<String>,
+    pub(super) text: Option<String>,
+    pub(super) html: Option<String>,
     amp_html: Option<String>,
     attachments: Vec<Attachment>,
     inline: Vec<Attachment>,
-    options: Options,
+    pub(super) options: Options,
 }
 
 impl Fields {
@@ -111,6 +117,8 @@ impl Fields {
             "html" => once_unless_empty(&mut self.html, field),
             "amp-html" => once_unless_empty(&mut self.amp_html, field),
             "recipient-variables" => self.options.individual(field.as_text()?, "recipient-variables"),
+            // It was looked up before.
+            "template" => Ok(()),
             "attachment" => attach(&mut self.attachments, field),
             "inline" => attach(&mut self.inline, field),
             name => unknown(name, field),
@@ -144,6 +152,9 @@ impl MimeRequest {
         let message = message.filter(|message| !message.is_empty());
         let message = message.ok_or_else(|| ApiError::bad_request("message parameter is missing"))?;
         super::mime_headers::for_each_option(&message, |name, value| options.take_own_header(name, value))?;
+        if options.template != TemplateOptions::default() {
+            return Err(not_supported("t:"));
+        }
         options.settle(now)?;
         Ok(MimeRequest { message, recipients: Recipients::new(&to, &[], &options)?, options })
     }

@@ -14,7 +14,7 @@ fn send(fields: &[(&str, &str)]) -> Result<SendRequest, ApiError> {
 }
 
 fn send_fields(fields: Vec<Field>) -> Result<SendRequest, ApiError> {
-    SendRequest::parse(&Form::of(fields), NOW)
+    SendRequest::parse(&Form::of(fields), None, NOW)
 }
 
 /// The good request with one more field.
@@ -125,14 +125,16 @@ fn bad_fields_are_refused_by_name() {
         ("subject", "", ""),
         ("attachment", "text", "'attachment' parameter is not a file"),
         ("inline", "text", "'inline' parameter is not a file"),
-        ("template", "welcome", "'template' is not supported yet"),
         ("template", "", ""),
         ("recipient-variables", "", "'recipient-variables' parameter is not a valid JSON"),
         ("recipient-variables", "[]", "'recipient-variables' parameter is not a valid JSON"),
         ("recipient-variables", "{\"a@b.example\": 1}", "'recipient-variables' parameter is not a valid JSON"),
         ("h:X-Mailgun-Recipient-Variables", "x", "'h:X-Mailgun-Recipient-Variables' parameter is not a valid JSON"),
-        ("t:version", "2", "'t:version' is not supported yet"),
-        ("t:variables", "{}", "'t:variables' is not supported yet"),
+        ("t:version", "2", "parameters starting with t: need a 'template'"),
+        ("t:variables", "{}", "parameters starting with t: need a 'template'"),
+        ("t:variables", "[]", "'t:variables' parameter is not a valid JSON"),
+        ("t:text", "maybe", "'t:text' must be one of: yes, no, true, false"),
+        ("t:variables", "", ""),
         ("t:unheard-of", "1", "'t:unheard-of' is not supported yet"),
         ("o:requiretls", "yes", "'o:requiretls' is not an option"),
         ("o:require_tls", "yes", "'o:require_tls' is not an option"),
@@ -446,4 +448,15 @@ fn variables_are_no_options_and_come_by_header_too() {
     assert!(request.is_ok());
     let twice = [("to", "b@example.net"), ("message", message), ("recipient-variables", "{}")];
     assert!(mime(&twice).unwrap_err().message().contains("more than once"));
+}
+
+#[test]
+fn templates_see_json_where_events_see_text() {
+    let variables = "{\"a\": [1, 2], \"b\": {\"c\": true}, \"d\": \"[x\"}";
+    let request = send(&[&GOOD[..], &[("h:X-Mailgun-Variables", variables), ("v:e", "[3]"), ("v:f", "7")]].concat());
+    let options = request.unwrap().options;
+    let expected = json!({ "a": [1, 2], "b": { "c": true }, "d": "[x", "e": [3], "f": "7" });
+    assert_eq!(serde_json::Value::from(options.template_variables), expected);
+    let expected = json!({ "a": "[1,2]", "b": "{\"c\":true}", "d": "[x", "e": "[3]", "f": "7" });
+    assert_eq!(serde_json::Value::from(options.variables), expected);
 }

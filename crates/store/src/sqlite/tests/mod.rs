@@ -16,6 +16,7 @@ mod scale;
 mod settings;
 mod sts;
 mod suppression;
+mod template;
 mod tlsrpt;
 mod webhook;
 
@@ -89,6 +90,7 @@ fn message(recipients: &[&str]) -> NewMessage {
         deliver_at: None,
         expires_at: None,
         recipients: recipients.iter().map(|text| address(text)).collect(),
+        template: None,
         copies: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
