@@ -4,8 +4,8 @@ mod published;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
 
+use policy::backoff::Contact;
 use policy::dane::{Dane, NextHop, Security};
 use policy::disposition::Stage;
 use policy::tls::{
@@ -14,11 +14,11 @@ use policy::tls::{
 };
 use smtp::limits::ADDRESSES_PER_ATTEMPT;
 use smtp::{Address, Command, Domain, EnhancedCode, ReturnPath};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::client::{Client, Credentials, Route, RouteHost, Target};
 use crate::connect::{NotOpened, open};
-use crate::hosts::{Hosts, NoHosts, Place};
+use crate::hosts::{Hosts, NextHops, NoHosts, Place};
 use crate::mta_sts::Found;
 use crate::pool::Reused;
 use crate::report::{
@@ -52,11 +52,17 @@ const SESSIONS: usize = 2;
 impl Client {
     /// Attempts a delivery. Never fails: what went wrong is in the report.
     pub async fn attempt(&self, job: Job<'_>) -> Report {
-        let started = Instant::now();
+        let next_hops = self.next_hops(job.destination).await;
+        self.attempt_at(next_hops, job).await
+    }
+
+    /// The same, where [`Client::next_hops`] has found out already where the destination's mail goes.
+    pub async fn attempt_at(&self, next_hops: NextHops, job: Job<'_>) -> Report {
+        let NextHops { found, began, deadline } = next_hops;
         let route = self.route_for(job.destination);
-        let mut attempt = Attempt::new(self, job, route);
-        let asked = async { tokio::join!(self.hosts(job.destination, route), self.published(&job, route)) };
-        if let Ok((hosts, published)) = timeout_at(attempt.deadline, asked).await {
+        let mut attempt = Attempt::new(self, job, route, deadline);
+        let published = timeout_at(deadline, self.published(&job, route)).await;
+        if let (Some(hosts), Ok(published)) = (found, published) {
             attempt.published = published;
             match (hosts, &attempt.published) {
                 (Err(NoHosts { problem, permanent, .. }), _) => attempt.settle_all(&problem, permanent),
@@ -65,7 +71,7 @@ impl Client {
             }
         } // Else out of time, as every recipient without an outcome is told.
         attempt.look_again().await;
-        attempt.into_report(started)
+        attempt.into_report(began)
     }
 }
 
@@ -91,19 +97,20 @@ struct Attempt<'a> {
     waits_for_policy: bool,
     /// What DANE means for the first host: whether it is off stands in the report also where no connection was made.
     dane: Option<Arc<Dane>>,
-    deadline: tokio::time::Instant,
+    deadline: Instant,
     slots: Vec<Slot>,
     steps: Vec<Step>,
     observed: Vec<ConnectionReport>,
     addresses_tried: usize,
     sessions: usize,
+    contact: Contact,
     /// What a host took must be recorded before anything else is tried, or a crash would send it again. Who was not
     /// taken waits for the next attempt.
     has_delivered: bool,
 }
 
 impl<'a> Attempt<'a> {
-    fn new(client: &'a Client, job: Job<'a>, route: Option<&'a Route>) -> Self {
+    fn new(client: &'a Client, job: Job<'a>, route: Option<&'a Route>, deadline: Instant) -> Self {
         Attempt {
             client,
             job,
@@ -112,19 +119,20 @@ impl<'a> Attempt<'a> {
             mx_is_signed: false,
             waits_for_policy: false,
             dane: None,
-            deadline: tokio::time::Instant::now() + client.options.timeouts.attempt,
+            deadline,
             slots: job.recipients.iter().map(|_| Slot::default()).collect(),
             steps: Vec::new(),
             observed: Vec::new(),
             addresses_tried: 0,
             sessions: 0,
+            contact: Contact::Untried,
             has_delivered: false,
         }
     }
 
     /// Every host, every address of it, until nobody waits any more or the limits are reached.
     async fn walk(&mut self, hosts: Hosts) {
-        let Hosts { names, next_hop } = hosts;
+        let Hosts { names, next_hop, .. } = hosts;
         self.mx_is_signed = next_hop == NextHop::Mx(Security::Secure);
         for host in &names {
             if self.is_over() {
@@ -160,7 +168,7 @@ impl<'a> Attempt<'a> {
             || self.addresses_tried >= ADDRESSES_PER_ATTEMPT
             || self.sessions >= SESSIONS
             || self.has_delivered
-            || tokio::time::Instant::now() >= self.deadline
+            || Instant::now() >= self.deadline
     }
 
     /// Everything that is demanded at a host.
@@ -184,6 +192,7 @@ impl<'a> Attempt<'a> {
             Ok(opened) => opened,
             Err(not_opened) => return self.not_opened(target, not_opened, None),
         };
+        self.contact = self.contact.and(Contact::Answered);
         let mut report = connection_report(target, opened.local, opened.extensions.smtputf8, effective.clone());
         let observation = observe(self.client, target, opened).await;
         let observed = observation.observed(effective.authentication);
@@ -299,6 +308,8 @@ impl<'a> Attempt<'a> {
     /// The host could not be spoken to. `earlier` is the report of the connection that came before this one.
     fn not_opened(&mut self, target: &Target, not_opened: NotOpened, earlier: Option<ConnectionReport>) {
         let NotOpened { problem, local } = not_opened;
+        let met = if problem.turns_us_away() { Contact::TurnedAway } else { Contact::Unreached };
+        self.contact = self.contact.and(met);
         let result = problem.reason.unwrap_or("refused-session");
         self.steps.push(step(&target.host, Some(target.ip()), result, problem.reason, said(&problem)));
         let demanded = || strengthen(self.demands(target));
@@ -347,6 +358,8 @@ impl<'a> Attempt<'a> {
             self.client.pool.give(self.client.endpoint(target, self.route), ready, &report);
         }
         self.sessions += 1;
+        let is_sent_away = fates.iter().filter_map(Fate::problem).any(Problem::turns_us_away);
+        self.contact = self.contact.and(if is_sent_away { Contact::TurnedAway } else { Contact::Answered });
         self.steps.push(step_of_transaction(target, &report, &fates));
         self.has_delivered |= fates.iter().any(|fate| matches!(fate, Fate::Accepted(_)));
         for (index, fate) in waiting.into_iter().zip(fates) {
@@ -379,7 +392,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn into_report(self, started: Instant) -> Report {
+    fn into_report(self, began: Instant) -> Report {
         let (sender, waits) = (self.job.sender, self.waits_for_policy);
         Report {
             recipients: self.slots.into_iter().map(|slot| slot.into_report(sender, waits)).collect(),
@@ -387,8 +400,9 @@ impl<'a> Attempt<'a> {
             sender,
             observed: self.observed,
             published: self.published,
+            contact: if self.has_delivered { Contact::Answered } else { self.contact },
             dane: self.dane,
-            session: started.elapsed(),
+            session: began.elapsed(),
         }
     }
 }

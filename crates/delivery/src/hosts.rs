@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use policy::dane::{Dane, NextHop, NotDane, Security};
 use policy::disposition::Stage;
 use policy::mx::{MxAnswer, NoMailHost, Prohibited, may_reach};
+use policy::site::Leads;
 use smtp::{Domain, EnhancedCode};
+use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::step;
 use crate::client::{Client, NoSource, Route, RouteHost, is_our_own};
@@ -17,11 +19,20 @@ use crate::resolve::{DnsError, MxLookup};
 const NO_SOURCE: &str = "no source address of this family is configured (source_addresses)";
 
 impl Client {
+    /// Looks up where the mail of a destination goes: the first step of an attempt, which begins here.
+    pub async fn next_hops(&self, destination: &Domain) -> NextHops {
+        let began = Instant::now();
+        let deadline = began + self.options.timeouts.attempt;
+        let found = timeout_at(deadline, self.hosts(destination, self.route_for(destination))).await.ok();
+        NextHops { found, began, deadline }
+    }
+
     /// The hosts to try, in order.
     pub(crate) async fn hosts(&self, destination: &Domain, route: Option<&Route>) -> Result<Hosts, NoHosts> {
         if let Some(route) = route {
             let next_hop = NextHop::Route { flagged: false };
-            return Ok(Hosts { names: vec![route.host.clone()], next_hop });
+            let leads = Leads::Route(format!("{}:{}", route.host, route.port));
+            return Ok(Hosts { names: vec![route.host.clone()], next_hop, leads });
         }
         let MxLookup { answer, security } =
             self.dns.mx_lookup(destination).await.map_err(|error| NoHosts::for_now(destination, error))?;
@@ -30,10 +41,12 @@ impl Client {
         if answer == MxAnswer::NoRecords && self.dns.addresses(destination).await.is_ok_and(|found| found.is_empty()) {
             return Err(NoHosts::no_address(destination, security));
         }
-        policy::mx::hosts(destination, answer, rand::random)
-            .map(|hosts| hosts.into_iter().map(|host| RouteHost::Name(host.name)).collect())
-            .map_err(|why| NoHosts::for_good(destination, why, security.clone()))
-            .map(|names| Hosts { names, next_hop: NextHop::Mx(security) })
+        let is_itself = answer == MxAnswer::NoRecords;
+        let hosts = policy::mx::hosts(destination, answer, rand::random);
+        let hosts = hosts.map_err(|why| NoHosts::for_good(destination, why, security.clone()))?;
+        let names = hosts.iter().map(|host| RouteHost::Name(host.name.clone())).collect();
+        let leads = if is_itself { Leads::Itself(destination.clone()) } else { Leads::Mx(hosts) };
+        Ok(Hosts { names, next_hop: NextHop::Mx(security), leads })
     }
 
     /// The addresses of a host that may be connected to, a step for each that may not, and what DANE means for it.
@@ -103,11 +116,31 @@ impl Client {
     }
 }
 
+/// Where the mail of a destination goes, and an attempt that has begun with finding out.
+pub struct NextHops {
+    /// `None`: the time of the attempt was over before it was known.
+    pub(crate) found: Option<Result<Hosts, NoHosts>>,
+    pub(crate) began: Instant,
+    pub(crate) deadline: Instant,
+}
+
+impl NextHops {
+    /// What says which site it is; `None` where there are no hosts, or they could not be found out.
+    pub fn leads(&self) -> Option<&Leads> {
+        match &self.found {
+            Some(Ok(hosts)) => Some(&hosts.leads),
+            Some(Err(_)) | None => None,
+        }
+    }
+}
+
 /// The hosts of a destination, in the order in which they are tried.
 pub(crate) struct Hosts {
     pub(crate) names: Vec<RouteHost>,
     /// How far their names can be trusted.
     pub(crate) next_hop: NextHop,
+    /// What says which site it is.
+    pub(crate) leads: Leads,
 }
 
 /// Where a host is, and what its DNS demands.

@@ -32,5 +32,6 @@ pub mod web;
 
 pub use attempt::Job;
 pub use client::{Client, Credentials, Options, Route, RouteHost, Timeouts};
+pub use hosts::NextHops;
 pub use pool::Reuse;
 pub use report::{Channel, Outcome, PlaintextReason, Problem, RecipientReport, Report, Step};

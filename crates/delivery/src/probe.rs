@@ -236,7 +236,7 @@ impl Client {
             hosts: Vec::new(),
             skipped: Vec::new(),
         };
-        let Hosts { names, next_hop } = match hosts {
+        let Hosts { names, next_hop, .. } = match hosts {
             Ok(hosts) => hosts,
             Err(none) => {
                 probe.mx_security = none.security.clone();

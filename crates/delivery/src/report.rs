@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::backoff::Contact;
 use policy::dane::Dane;
-use policy::disposition::Stage;
+use policy::disposition::{Stage, turns_us_away};
 use policy::rule::{Matched, Ruling};
 use policy::tls::{
     Demander, Effective, Fallback, Minimum, Observed, Overridden, Resolved, Source, TlsTag, WhenLeft, insists_on,
@@ -147,6 +148,11 @@ impl Problem {
         Problem::ours(stage, code, reason, format!("{host} [{address}]: {error}"))
     }
 
+    /// Whether the host says that it has too much to do or that we come too often.
+    pub(crate) fn turns_us_away(&self) -> bool {
+        self.from_host && turns_us_away(self.code, self.enhanced_code, &self.message)
+    }
+
     /// The same, for good: 451 4.7.5 becomes 554 5.7.5.
     pub(crate) fn made_permanent(self) -> Problem {
         let enhanced_code = self.enhanced_code.map(|code| EnhancedCode { class: 5, ..code });
@@ -255,6 +261,8 @@ pub struct Report {
     pub observed: Vec<ConnectionReport>,
     /// The destination's MTA-STS policy.
     pub published: Found,
+    /// What became of the hosts, whatever they said of the recipients.
+    pub contact: Contact,
     /// What DANE means for the first host that was looked up.
     pub dane: Option<Arc<Dane>>,
     /// From the first lookup to the end.

@@ -1,7 +1,7 @@
 //! What a host's reply means for the recipients it concerns (RFC 5321 §4.2.1, §4.3.2).
 
 use serde::{Deserialize, Serialize};
-use smtp::Reply;
+use smtp::{EnhancedCode, Reply};
 
 /// Where in a session a reply, or the want of one, was met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +66,41 @@ pub fn meaning(stage: Stage, reply: &Reply) -> Meaning {
     }
 }
 
+/// Whether a reply is about how much comes from us or to the host, not about a recipient: 421 closes the session whatever
+/// was asked (RFC 5321 §3.8), 4.3.2 and 4.4.5 say "not accepting" and "congestion" (RFC 3463 §3.4, §3.5), and some hosts
+/// say it in words alone.
+pub fn turns_us_away(code: u16, enhanced: Option<EnhancedCode>, text: &str) -> bool {
+    const WORDS: [&str; 4] = ["too many connections", "too many concurrent", "too many sessions", "connection limit"];
+    let says_so = || {
+        let text = text.to_ascii_lowercase();
+        WORDS.iter().any(|words| text.contains(words))
+    };
+    let overloaded = [EnhancedCode::new(4, 3, 2), EnhancedCode::new(4, 4, 5)];
+    code == 421 || ((400..500).contains(&code) && (enhanced.is_some_and(|e| overloaded.contains(&e)) || says_so()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_of_us_and_what_of_a_recipient() {
+        for (code, enhanced, text, expected) in [
+            (421, None, "closing", true),
+            (421, Some((4, 7, 0)), "Error: too many connections from 192.0.2.1", true),
+            (451, Some((4, 3, 2)), "System not accepting network messages", true),
+            (452, Some((4, 4, 5)), "Insufficient resources, congestion", true),
+            (450, Some((4, 7, 1)), "Too many concurrent SMTP connections", true),
+            (450, Some((4, 2, 1)), "mailbox busy", false),
+            (450, Some((4, 2, 0)), "Greylisted, too many recipients", false),
+            (452, Some((4, 2, 2)), "mailbox full", false),
+            (550, Some((5, 1, 1)), "no such user", false),
+            (554, Some((5, 7, 1)), "too many connections", false),
+        ] {
+            let enhanced = enhanced.map(|(class, subject, detail)| EnhancedCode::new(class, subject, detail));
+            assert_eq!(turns_us_away(code, enhanced, text), expected, "{code} {text}");
+        }
+    }
 
     #[test]
     fn replies_mean_what_the_rfc_says() {

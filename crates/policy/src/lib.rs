@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod backoff;
 pub mod dane;
 pub mod disposition;
 pub mod downgrade;
@@ -13,10 +14,12 @@ pub mod mta_sts;
 pub mod mx;
 pub mod pool;
 pub mod posture;
+pub mod rate;
 pub mod retry;
 pub mod route;
 pub mod rule;
 pub mod sending_dns;
+pub mod site;
 pub mod spf;
 pub mod suppression;
 pub mod tls;

@@ -23,6 +23,11 @@ impl Schedule {
         self.0.get(index).copied()
     }
 
+    /// How long the schedule goes on after no attempt, after the first, the second …, and after the last.
+    pub fn left(&self) -> Vec<Duration> {
+        (0..=self.0.len()).map(|made| self.0[made..].iter().sum()).collect()
+    }
+
     /// The same where no attempt may be made later than `left` from now.
     pub fn wait_within(&self, attempt_no: u32, left: Option<Duration>) -> Option<Duration> {
         self.wait_after(attempt_no).filter(|wait| left.is_none_or(|left| *wait < left))
@@ -47,6 +52,9 @@ mod tests {
         assert_eq!(minutes, [Some(10), Some(15), Some(30), Some(60), Some(120), Some(240), None, None]);
         assert!(schedule.waits().iter().sum::<Duration>() < Duration::from_secs(8 * 3600));
         assert_eq!(schedule.wait_after(0), None);
+        let left: Vec<_> = schedule.left().iter().map(|left| left.as_secs() / 60).collect();
+        assert_eq!(left, [475, 465, 450, 420, 360, 240, 0]);
+        assert_eq!(Schedule::new(Vec::new()).left(), [Duration::ZERO]);
     }
 
     #[test]

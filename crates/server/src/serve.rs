@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
-use crate::queue::{self, ClientError, Concurrency, Queue, StoredPolicies};
+use crate::queue::{self, ClientError, Queue, StoredPolicies};
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::CertificateError;
 use crate::submission::{self, Listeners};
@@ -104,10 +104,7 @@ impl Server {
             store.clone(),
             client,
             config.retry_schedule.clone(),
-            Concurrency {
-                total: config.concurrency_total.into(),
-                per_destination: config.concurrency_per_destination.into(),
-            },
+            queue::limits_of(&config),
             accepted.clone(),
             tally.clone(),
         );

@@ -178,7 +178,30 @@ const CASES: &[Case] = &[
             ("1.5", "must be a whole number from 1 to 10000, not float"),
         ],
     ),
-    ("concurrency_per_destination", "3", "3", "3", &[("-1", "must be a whole number from 1 to 10000")]),
+    ("concurrency_per_site", "3", "3", "3", &[("-1", "must be a whole number from 1 to 10000")]),
+    (
+        "rate_per_site",
+        r#""600/min""#,
+        "600/min",
+        r#""600/min""#,
+        &[(r#""600""#, "'600' is not a rate such as 10/s"), (r#""0/s""#, "is not a rate"), ("600", "must be a text")],
+    ),
+    (
+        "sites",
+        r#"[{ hosts = ["*.Google.com", "*.googlemail.com"], concurrency = 20, rate = "5/s" }]"#,
+        r#"[{ hosts = ["*.Google.com", "*.googlemail.com"], concurrency = 20, rate = "5/s" }]"#,
+        r#"[{ concurrency = 20, hosts = ["*.google.com", "*.googlemail.com"], rate = "5/s" }]"#,
+        &[
+            ("[{ concurrency = 20 }]", "[1]: has no 'hosts'"),
+            ("[{ hosts = [] }]", "[1]: has no 'hosts'"),
+            (r#"[{ hosts = ["*."] }]"#, "[1].hosts[1]: the domain is empty"),
+            (r#"[{ hosts = ["a.example"], concurrency = 0 }]"#, "[1].concurrency: must be a whole number from 1"),
+            (r#"[{ hosts = ["a.example"], rate = "5" }]"#, "[1].rate: '5' is not a rate"),
+            (r#"[{ hosts = ["a.example"], rates = "5/s" }]"#, "unknown key 'rates'; did you mean 'rate'?"),
+            (r#"[{ hosts = ["a.example"] }, { hosts = ["b.example", "A.example"] }]"#, "'a.example' in more than one"),
+            (r#"["a.example"]"#, "must be a table such as"),
+        ],
+    ),
     ("connection_idle_time", r#""0s""#, "0s", r#""0s""#, &[(r#""6m""#, "'6m' is not between 0s and 5m")]),
     ("connection_lifetime", r#""90s""#, "90s", r#""1m30s""#, &[(r#""0s""#, "'0s' is not between 1s and 1h")]),
     ("connection_messages", "1", "1", "1", &[("0", "must be a whole number from 1 to 10000")]),
@@ -324,10 +347,10 @@ fn a_variable_beats_the_file_and_the_file_the_default() {
     let file = file_with("smtp_port = 26\nconcurrency_total = 5\n");
     let loaded = load(Some(&file), variables(&[("WAXWING_SMTP_PORT", "27")])).unwrap();
     assert_eq!((loaded.config.smtp_port, loaded.config.concurrency_total), (27, 5));
-    assert_eq!(loaded.config.concurrency_per_destination, Config::default().concurrency_per_destination);
+    assert_eq!(loaded.config.concurrency_per_site, Config::default().concurrency_per_site);
 
     let shown = show::as_toml(&loaded);
-    for line in ["smtp_port = 27  # WAXWING_SMTP_PORT", "concurrency_per_destination = 10  # default"] {
+    for line in ["smtp_port = 27  # WAXWING_SMTP_PORT", "concurrency_per_site = 10  # default"] {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
     assert!(shown.contains("concurrency_total = 5  # ") && shown.contains("waxwing.toml:2:1\n"), "{shown}");
@@ -351,9 +374,9 @@ fn a_variable_names_the_file_and_an_argument_beats_it() {
 
 #[test]
 fn what_is_unknown_is_refused_with_its_place() {
-    let error = load_text("smtp_port = 25\nhtpp_listen = \"127.0.0.1:1\"\n[tls]\nrequire = true\n").unwrap_err();
+    let error = load_text("smtp_port = 25\nhtpp_listen = \"127.0.0.1:1\"\n[security]\nrequire = true\n").unwrap_err();
     let told: Vec<_> = error.problems.iter().map(|problem| problem.what.as_str()).collect();
-    assert_eq!(told, ["unknown key 'htpp_listen'; did you mean 'http_listen'?", "unknown key 'tls'"]);
+    assert_eq!(told, ["unknown key 'htpp_listen'; did you mean 'http_listen'?", "unknown key 'security'"]);
     let places: Vec<_> = error.to_string().lines().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
     assert!(places[0].ends_with("waxwing.toml:2:1") && places[1].ends_with("waxwing.toml:3:2"), "{places:?}");
 

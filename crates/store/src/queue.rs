@@ -1,9 +1,12 @@
 //! What waits to be delivered: claimed under a lease, recorded when it was tried.
 
+use std::sync::Arc;
+
+use policy::site::Site;
 use policy::tls::Resolved;
 use smtp::{Address, Domain};
 
-use crate::{MessageId, NewEvent, Timestamp};
+use crate::{Gate, MessageId, NewEvent, Timestamp};
 
 /// Most recipients of one job: what every host takes in one transaction (RFC 5321 §4.5.3.1.8).
 pub const RECIPIENTS_PER_JOB: usize = smtp::limits::RECIPIENTS_PER_TRANSACTION;
@@ -14,17 +17,18 @@ pub struct RecipientId(pub(crate) i64);
 
 /// Asks for work.
 #[derive(Debug, Clone)]
-pub struct Claim<'a> {
+pub struct Claim {
     /// What is due at this time is taken.
     pub now: Timestamp,
     /// Nobody else gets it before this time, or before its outcome is recorded. After it the work is free again.
     pub lease_until: Timestamp,
     /// Most jobs.
     pub limit: usize,
-    /// Most jobs for one destination, so that a destination with a long queue does not fill the answer.
-    pub per_destination: usize,
-    /// Destinations of which nothing is wanted now.
-    pub busy: &'a [Domain],
+    /// Of these, most for sites that are not known to be prompt, so that however many are slow or dead something is left
+    /// for those that are not.
+    pub slow_limit: usize,
+    /// Who knows how much each site and each destination may have.
+    pub gate: Arc<dyn Gate>,
 }
 
 /// One message for one destination, leased to whoever claimed it.
@@ -36,6 +40,10 @@ pub struct Job {
     pub domain: Domain,
     /// The domain of all recipients of this job.
     pub destination: Domain,
+    /// The site that the destination belongs to, as far as is known.
+    pub site: Site,
+    /// Whether the site is known to be prompt.
+    pub is_prompt: bool,
     /// The reverse-path, empty for the null one.
     pub return_path: String,
     /// The Message-ID, without brackets.

@@ -90,15 +90,15 @@ impl Store {
         self.engine.accept(message).await
     }
 
-    /// Leases what is due: destinations that have waited longest first, and of each its oldest recipients, one job
-    /// for each message.
-    pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Job>, StoreError> {
+    /// Leases what is due: sites that have waited longest first, of each its destinations in turn, and of each of these
+    /// its oldest recipients, one job for each message.
+    pub async fn claim(&self, claim: Claim) -> Result<Vec<Job>, StoreError> {
         self.engine.claim(claim).await
     }
 
     /// The first time after `now` at which something becomes due or a lease ends.
     ///
-    /// What is due at `now` is not counted: it belongs to destinations that were busy. Asked with the `now` of a
+    /// What is due at `now` is not counted: it belongs to sites that have no room. Asked with the `now` of a
     /// claim that came back with fewer jobs than its limit, it tells until when one can sleep.
     pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.engine.next_due(now).await

@@ -97,6 +97,11 @@ impl Receiver {
         self.shared.log.read(<[Session]>::to_vec)
     }
 
+    /// The most connections that were open at the same time.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.log.most_at_once()
+    }
+
     /// The messages that were accepted, in all sessions.
     pub fn messages(&self) -> Vec<Received> {
         let accepted = |session: &Session| session.messages.clone().into_iter().filter(Received::accepted);

@@ -9,7 +9,7 @@ use super::Config;
 use super::duration::{self, DAY};
 use super::error::Fault;
 use super::source::Node;
-use super::types::{LogFormat, Route, Secret};
+use super::types::{LogFormat, OwnSite, Route, Secret};
 
 /// How a setting is written, so that a variable's text can be given the same form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,12 +238,28 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(whole(config.concurrency_total)),
     },
     Key {
-        name: "concurrency_per_destination",
+        name: "concurrency_per_site",
         shape: Shape::Number,
-        meaning: "Connections for one recipient domain at the same time, 1 to 10000.",
+        meaning: "Of these, to the hosts of one site, 1 to 10000; see [Sites](#sites).",
         unset: None,
-        read: set!(concurrency_per_destination, number(1u16..=10_000)),
-        show: |config| Some(whole(config.concurrency_per_destination)),
+        read: set!(concurrency_per_site, number(1u16..=10_000)),
+        show: |config| Some(whole(config.concurrency_per_site)),
+    },
+    Key {
+        name: "rate_per_site",
+        shape: Shape::Text,
+        meaning: "Messages to one site in a time: `10/s`, `600/min`, `5000/h` or `100000/d`.",
+        unset: Some("as many as go"),
+        read: set!(Some(rate_per_site), explained()),
+        show: |config| config.rate_per_site.map(|rate| rate.to_string().into()),
+    },
+    Key {
+        name: "sites",
+        shape: Shape::Tables,
+        meaning: "Sites by the names of their MX hosts, with limits of their own; see [Sites](#sites).",
+        unset: None,
+        read: set!(sites, sites()),
+        show: |config| Some(list(&config.sites, site)),
     },
     Key {
         name: "connection_idle_time",
@@ -447,6 +463,18 @@ fn route(route: &Route) -> Value {
     if let Some(credentials) = &route.credentials {
         table.insert("username".into(), credentials.username.as_str().into());
         table.insert("password".into(), Secret::REDACTED.into());
+    }
+    Value::Table(table)
+}
+
+fn site(site: &OwnSite) -> Value {
+    let mut table = toml::Table::new();
+    table.insert("hosts".into(), texts(&site.hosts));
+    if let Some(concurrency) = site.concurrency {
+        table.insert("concurrency".into(), whole(concurrency));
+    }
+    if let Some(rate) = site.rate {
+        table.insert("rate".into(), rate.to_string().into());
     }
     Value::Table(table)
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use policy::rate::Rate;
 use policy::retry::Schedule;
 use smtp::{Address, Domain};
 use store::Location;
@@ -25,7 +26,7 @@ use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
 pub use rules::Rule;
-pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, Route, Secret, Switch};
+pub use types::{Credentials, Dnssec, EhloName, Host, LogFormat, OwnSite, Route, Secret, Switch};
 
 /// Everything that can be configured, with its default from [`Config::default`].
 #[derive(Debug, Clone)]
@@ -72,8 +73,12 @@ pub struct Config {
     pub source_addresses: Vec<IpAddr>,
     /// Connections to receivers at the same time, 1 to 10000. Default 200.
     pub concurrency_total: u16,
-    /// Connections for one recipient domain at the same time, 1 to 10000. Default 10.
-    pub concurrency_per_destination: u16,
+    /// Connections to the hosts of one site at the same time, 1 to 10000. Default 10.
+    pub concurrency_per_site: u16,
+    /// Messages to one site in a time. Default: as many as go.
+    pub rate_per_site: Option<Rate>,
+    /// Sites by the hosts of their MX records, with limits of their own. Default: none.
+    pub sites: Vec<OwnSite>,
     /// How long a connection waits for another message, up to 5 minutes; zero closes each. Default 10 seconds.
     pub connection_idle_time: Duration,
     /// No message begins later on a connection, a second to an hour. Default 5 minutes.
@@ -142,7 +147,9 @@ impl Default for Config {
             ehlo_name: EhloName::of_this_machine(),
             source_addresses: Vec::new(),
             concurrency_total: 200,
-            concurrency_per_destination: 10,
+            concurrency_per_site: 10,
+            rate_per_site: None,
+            sites: Vec::new(),
             connection_idle_time: Duration::from_secs(10),
             connection_lifetime: Duration::from_secs(300),
             connection_messages: 100,

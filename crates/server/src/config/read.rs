@@ -1,5 +1,6 @@
 //! From a [`Node`] to a typed value, or to what is wrong with it and where.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -15,7 +16,7 @@ use url::Url;
 use super::duration;
 use super::error::Fault;
 use super::source::{Node, Value, unknown};
-use super::types::{Credentials, Host, Route, Secret};
+use super::types::{Credentials, Host, OwnSite, Route, Secret};
 
 /// A value, or all that is wrong with it.
 pub(super) type Read<T> = Result<T, Vec<Fault>>;
@@ -263,6 +264,50 @@ impl Node {
             (Some(username), Some(password)) => Some(Credentials { username, password }),
         };
         Ok(Route { domain, host, port, tls, credentials })
+    }
+
+    /// The sites that the operator draws.
+    pub(super) fn sites(&self) -> Read<Vec<OwnSite>> {
+        let sites = self.list(LIST_ITEMS, Node::site)?;
+        let mut names = HashSet::new();
+        match sites
+            .iter()
+            .flat_map(|site| &site.hosts)
+            .map(ToString::to_string)
+            .find(|name| !names.insert(name.clone()))
+        {
+            Some(twice) => Err(self.fault(format_args!("has '{twice}' in more than one place"))),
+            None => Ok(sites),
+        }
+    }
+
+    fn site(&self) -> Read<OwnSite> {
+        let Value::Table(entries) = &self.value else {
+            return Err(self.wrong_type("a table such as { hosts = [\"*.google.com\"], concurrency = 20 }"));
+        };
+        let mut faults = Vec::new();
+        let mut site = OwnSite { hosts: Vec::new(), concurrency: None, rate: None };
+        for (name, place, node) in entries {
+            let read = match name.as_str() {
+                "hosts" => node.list(LIST_ITEMS, Node::explained).map(|value| site.hosts = value),
+                "concurrency" => node.number(1u16..=10_000).map(|value| site.concurrency = Some(value)),
+                "rate" => node.explained().map(|value| site.rate = Some(value)),
+                _ => {
+                    let known = ["hosts", "concurrency", "rate"].map(str::to_owned);
+                    let what = unknown("key", name, known.into_iter());
+                    faults.push(Fault { place: place.clone(), path: String::new(), what });
+                    continue;
+                }
+            };
+            faults.extend(read.err().into_iter().flatten().map(|fault| fault.within(&format!(".{name}"))));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        match site.hosts.is_empty() {
+            true => Err(self.fault("has no 'hosts'")),
+            false => Ok(site),
+        }
     }
 
     fn host_and_port(&self) -> Read<(Host, u16)> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use policy::rate::Rate;
 use policy::route::DomainPattern;
 use policy::tls::Minimum;
 use smtp::Domain;
@@ -126,6 +127,17 @@ pub struct Route {
     pub tls: Minimum,
     /// The login, only ever sent on verified TLS; [`Route::tls`] is then [`Minimum::Verified`].
     pub credentials: Option<Credentials>,
+}
+
+/// A site that the operator draws: the recipient domains whose most preferred MX hosts are these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnSite {
+    /// Patterns of host names, at least one. The first is the site's name.
+    pub hosts: Vec<DomainPattern>,
+    /// Connections at the same time, where it is not `concurrency_per_site`.
+    pub concurrency: Option<u16>,
+    /// Messages in a time, where it is not `rate_per_site`.
+    pub rate: Option<Rate>,
 }
 
 /// A login at a smarthost.

@@ -8,6 +8,7 @@ use delivery::resolve::Dns;
 use delivery::tls::{Roots, TlsEngine, TlsSetupError};
 use delivery::{Client, Credentials, Options, Reuse, Route, RouteHost, Timeouts};
 
+use super::limiter::{Limits, OwnSite};
 use crate::config::{self, Config};
 
 /// Why a configuration makes no client.
@@ -78,6 +79,22 @@ pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Clie
         Some(mta_sts) => client.with_mta_sts(mta_sts),
         None => client,
     })
+}
+
+/// What each site may have by a configuration.
+pub fn limits_of(config: &Config) -> Limits {
+    let own = |site: &config::OwnSite| OwnSite {
+        hosts: site.hosts.clone(),
+        concurrency: site.concurrency.map(u32::from),
+        rate: site.rate,
+    };
+    Limits {
+        total: config.concurrency_total.into(),
+        concurrency: config.concurrency_per_site.into(),
+        rate: config.rate_per_site,
+        own: config.sites.iter().map(own).collect(),
+        ..Limits::default()
+    }
 }
 
 /// A file that cannot be used is refused at the start even where nothing is validated: it was meant to be used.

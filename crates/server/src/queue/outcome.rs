@@ -100,13 +100,18 @@ pub(super) fn refused(job: &Job, words: &str) -> Vec<RecipientOutcome> {
 
 /// The delivery window ended before this attempt began.
 pub(super) fn expired(job: &Job) -> Vec<RecipientOutcome> {
+    too_late(job, "the delivery window has ended")
+}
+
+/// Their time was over before another attempt: told as the end of the schedule, and why.
+pub(super) fn too_late(job: &Job, words: &str) -> Vec<RecipientOutcome> {
     given_up(job, |recipient| {
         let attempt = AttemptRecord {
             attempt_no: recipient.attempts,
             code: TOO_OLD,
             enhanced_code: None,
             message: "Too old".to_owned(),
-            ..ours(recipient, TOO_OLD, EnhancedCode::new(4, 4, 7), "the delivery window has ended")
+            ..ours(recipient, TOO_OLD, EnhancedCode::new(4, 4, 7), words)
         };
         failure(Severity::Permanent, FailureReason::Old, attempt)
     })

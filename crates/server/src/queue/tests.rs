@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use policy::tls::{TlsSettings, resolve};
-use store::{Direction, EventKind, EventQuery, Filter, Location, Method, NewMessage, NewState, Role, Severity};
+use smtp::Domain;
+use store::{Direction, Event, EventKind, EventQuery, Filter, Location, Method, NewMessage, NewState, Role, Severity};
 use testkit::{Behaviour, Lab, Receiver, Stage, Tls};
 
+use super::deliver::Counted;
 use super::*;
 use crate::config::Config;
 
 /// Far more than is needed, since machines are busy; and far less than [`NAP`].
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Scene {
     _lab: Lab,
@@ -44,7 +46,7 @@ impl Scene {
             store.clone(),
             client_of(&config, Arc::new(StoredPolicies(store.clone()))).unwrap(),
             Schedule::default(),
-            Concurrency { total: 50, per_destination: 4 },
+            Limits { total: 50, concurrency: 4, ..Limits::default() },
             Arc::new(Notify::new()),
             tally.clone(),
         );
@@ -67,20 +69,25 @@ impl Scene {
     }
 
     async fn kinds(&self) -> Vec<EventKind> {
-        let query = EventQuery {
-            domain: "sender.example".parse().unwrap(),
-            begin: None,
-            end: None,
-            direction: Direction::Ascending,
-            after: None,
-            limit: 100,
-            filter: Filter::All,
-        };
-        self.store.events(query).await.unwrap().iter().map(|event| event.kind).collect()
+        events(&self.store).await.iter().map(|event| event.kind).collect()
     }
 }
 
-fn message(deliver_at: Option<Timestamp>) -> NewMessage {
+/// All that was told.
+pub(super) async fn events(store: &Store) -> Vec<Event> {
+    let query = EventQuery {
+        domain: "sender.example".parse().unwrap(),
+        begin: None,
+        end: None,
+        direction: Direction::Ascending,
+        after: None,
+        limit: 1000,
+        filter: Filter::All,
+    };
+    store.events(query).await.unwrap()
+}
+
+pub(super) fn message(deliver_at: Option<Timestamp>) -> NewMessage {
     NewMessage {
         domain: "sender.example".parse().unwrap(),
         message_id: "1@sender.example".to_owned(),
@@ -113,7 +120,7 @@ impl Drop for Scene {
     }
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(super) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < end, "in vain: {what}");

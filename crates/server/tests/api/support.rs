@@ -143,7 +143,7 @@ impl Server {
     pub(crate) async fn claim(&self) -> Vec<Job> {
         let now = Timestamp::now();
         let lease_until = now + Duration::from_secs(60);
-        let claim = Claim { now, lease_until, limit: 1000, per_destination: 1000, busy: &[] };
+        let claim = Claim::all(now, lease_until, 1000);
         self.store.claim(claim).await.unwrap()
     }
 

@@ -19,7 +19,7 @@ async fn what_was_acknowledged_survives_sigkill() {
     let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_millis(5))].into(), ..Behaviour::default() };
     let receiver = lab.add("sink", slow).await.unwrap();
     let connections = CONNECTIONS.to_string();
-    let mut world = World::start_with(lab, &[("concurrency_per_destination", connections.as_str())]).await;
+    let mut world = World::start_with(lab, &[("concurrency_per_site", connections.as_str())]).await;
 
     let mut acknowledged = BTreeSet::new();
     for round in 0..KILLS {
@@ -86,7 +86,7 @@ async fn a_stop_is_graceful_and_a_restart_goes_on() {
     let mut lab = Lab::empty().await.unwrap();
     let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_millis(300))].into(), ..Behaviour::default() };
     let receiver = lab.add("slow", slow).await.unwrap();
-    let mut world = World::start_with(lab, &[("concurrency_per_destination", "2")]).await;
+    let mut world = World::start_with(lab, &[("concurrency_per_site", "2")]).await;
     let mut ids = Vec::new();
     for _ in 0..8 {
         ids.push(world.send("a@slow.test", &[]).await);
@@ -108,7 +108,7 @@ async fn a_stop_with_little_patience_loses_nothing() {
     let mut lab = Lab::empty().await.unwrap();
     let slow = Behaviour { delays: [(Stage::EndOfData, Duration::from_secs(120))].into(), ..Behaviour::default() };
     let receiver = lab.add("slow", slow).await.unwrap();
-    let mut world = World::start_with(lab, &[("shutdown_grace", "1s"), ("concurrency_per_destination", "2")]).await;
+    let mut world = World::start_with(lab, &[("shutdown_grace", "1s"), ("concurrency_per_site", "2")]).await;
     let mut ids = Vec::new();
     for _ in 0..4 {
         ids.push(world.send("a@slow.test", &[]).await);

@@ -13,7 +13,7 @@ use super::row::{
     to_json, word,
 };
 use super::writer::Writing;
-use super::{Engine, copy, event, queue};
+use super::{Engine, copy, event, site};
 use crate::{
     AttemptRecord, EventKind, MessageId, MessageKey, MessageSummary, NewEvent, NewMessage, StoreError, Timestamp,
 };
@@ -146,7 +146,7 @@ impl Prepared {
         destinations.sort_unstable();
         destinations.dedup();
         for destination in destinations {
-            queue::due_no_later_than(writing, destination.as_str(), due)?;
+            site::due_no_later_than(writing, destination.as_str(), due)?;
         }
         self.tell_all(writing, id, now, &plain(EventKind::Accepted))
     }

@@ -6,10 +6,11 @@
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
-//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`event`] (and [`filter`]),
-//!   [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`], [`dkim`],
-//!   [`dns_check`], [`credential`], [`webhook`], [`template`].
+//! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
+//!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
+//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`].
 
+mod claim;
 mod copy;
 mod credential;
 mod dkim;
@@ -29,6 +30,7 @@ mod readers;
 mod reserve;
 mod row;
 mod schema;
+mod site;
 mod sts;
 mod suppression;
 mod template;

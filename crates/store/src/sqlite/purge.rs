@@ -43,6 +43,7 @@ impl Engine {
         let events = self.all_of(ROWS_AT_ONCE, OLD_EVENTS, &[DELETE_EVENT], events_before).await?;
         let messages = self.all_of(WIRES_AT_ONCE, OLD_MESSAGES, &[DELETE_MESSAGE], events_before).await?;
         self.purge_posture(events_before).await?;
+        self.purge_sites().await?;
         Ok(Purged { wires, events, messages })
     }
 

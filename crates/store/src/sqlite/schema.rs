@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     super::webhook::TABLES,
     super::suppression::TABLES,
     super::template::TABLES,
+    super::site::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -122,18 +122,27 @@ impl Session {
 #[derive(Debug)]
 pub(super) struct Log {
     sessions: Mutex<Vec<Session>>,
+    /// Connections that are open, and the most there ever were at once.
+    open: Mutex<(usize, usize)>,
     changes: watch::Sender<u64>,
 }
 
 impl Log {
     pub(super) fn new() -> Arc<Log> {
-        Arc::new(Log { sessions: Mutex::default(), changes: watch::Sender::new(0) })
+        Arc::new(Log { sessions: Mutex::default(), open: Mutex::default(), changes: watch::Sender::new(0) })
     }
 
     pub(super) fn open(self: &Arc<Log>, peer: SocketAddr, local: SocketAddr) -> Recorder {
         let mut sessions = self.lock();
         sessions.push(Session::new(peer, local));
+        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        open.0 += 1;
+        open.1 = open.1.max(open.0);
         Recorder { log: Arc::clone(self), index: sessions.len() - 1 }
+    }
+
+    pub(super) fn most_at_once(&self) -> usize {
+        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).1
     }
 
     pub(super) fn read<T>(&self, look: impl FnOnce(&[Session]) -> T) -> T {
@@ -179,6 +188,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
+        self.log.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).0 -= 1;
         self.note(|session| session.ended = true);
     }
 }

@@ -14,6 +14,7 @@ mod purge;
 mod queue;
 mod scale;
 mod settings;
+mod site;
 mod sts;
 mod suppression;
 mod template;
@@ -21,16 +22,19 @@ mod tlsrpt;
 mod webhook;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use policy::site::Site;
 use policy::tls::{TlsSettings, resolve};
 use smtp::{Address, Domain};
 
 use crate::{
     AttachmentSummary, AttemptRecord, Claim, ConnectionRecord, Direction, Event, EventKind, EventQuery, FailureReason,
-    Filter, Job, Location, Method, NewEvent, NewMessage, NewState, RecipientOutcome, Role, Severity, Store, Timestamp,
+    Filter, Gate, Job, Location, Method, NewEvent, NewMessage, NewState, RecipientOutcome, Role, Room, Severity, Store,
+    Timestamp,
 };
 
 /// A directory of its own for each test, gone at the end.
@@ -105,21 +109,66 @@ fn soon() -> Timestamp {
 const LEASE: Duration = Duration::from_secs(600);
 
 async fn claim_at(store: &Store, now: Timestamp, limit: usize, busy: &[Domain]) -> Vec<Job> {
-    let claim = Claim { now, lease_until: now + LEASE, limit, per_destination: limit, busy };
-    store.claim(claim).await.unwrap()
+    store.claim(claim_with(now, limit, Limits { busy: busy.to_vec(), ..Limits::default() })).await.unwrap()
+}
+
+/// A claim of what these limits leave.
+fn claim_with(now: Timestamp, limit: usize, limits: Limits) -> Claim {
+    Claim { gate: Arc::new(limits), ..Claim::all(now, now + LEASE, limit) }
+}
+
+/// A gate with fixed answers.
+#[derive(Debug, Default, Clone)]
+struct Limits {
+    /// Destinations that may have nothing.
+    busy: Vec<Domain>,
+    /// Most jobs for each destination, where that is limited.
+    per_destination: Option<usize>,
+    /// What single sites may have.
+    sites: Vec<(&'static str, Room)>,
+    /// What single destinations may have.
+    destinations: Vec<(&'static str, Room)>,
+}
+
+impl Gate for Limits {
+    fn site(&self, site: &Site, _: Timestamp) -> Room {
+        let told = self.sites.iter().find(|(name, _)| *name == site.as_str());
+        told.map_or(Room::Jobs(usize::MAX), |(_, room)| *room)
+    }
+
+    fn destination(&self, destination: &Domain, _: Timestamp) -> Room {
+        if self.busy.contains(destination) {
+            return Room::Jobs(0);
+        }
+        let told = self.destinations.iter().find(|(name, _)| *name == destination.as_str());
+        told.map_or(Room::Jobs(self.per_destination.unwrap_or(usize::MAX)), |(_, room)| *room)
+    }
 }
 
 async fn claim(store: &Store, limit: usize) -> Vec<Job> {
     claim_at(store, soon(), limit, &[]).await
 }
 
-/// The lines of the destinations say what their recipients say.
+/// The lines of the destinations say what their recipients say, and those of the sites what their destinations say. Nothing
+/// is held back, except where a test says so.
 async fn check_destinations(store: &Store) {
     let differences = store.engine().readers.run(|connection| {
-        let sql = "WITH true_lines AS (SELECT destination AS name, min(due_at) AS due_at FROM recipient
-                WHERE due_at IS NOT NULL GROUP BY destination)
-            SELECT count(*) FROM (SELECT * FROM (SELECT * FROM true_lines EXCEPT SELECT * FROM destination)
-                UNION ALL SELECT * FROM (SELECT * FROM destination EXCEPT SELECT * FROM true_lines))";
+        let sql = "WITH
+                first AS (SELECT destination AS name, min(due_at) AS due_at FROM recipient
+                    WHERE due_at IS NOT NULL GROUP BY destination),
+                held AS (SELECT first.name, max(first.due_at, coalesce(not_before, 0)) FROM first
+                    LEFT JOIN destination ON destination.name = first.name),
+                line AS (SELECT name, due_at FROM destination WHERE due_at IS NOT NULL),
+                first_of_site AS (SELECT site AS name, min(due_at) AS due_at FROM destination
+                    WHERE due_at IS NOT NULL GROUP BY site),
+                held_site AS (SELECT first_of_site.name, max(first_of_site.due_at, coalesce(not_before, 0))
+                    FROM first_of_site LEFT JOIN site ON site.name = first_of_site.name),
+                site_line AS (SELECT name, due_at FROM site WHERE due_at IS NOT NULL)
+            SELECT count(*) FROM (
+                SELECT * FROM (SELECT * FROM held EXCEPT SELECT * FROM line)
+                UNION ALL SELECT * FROM (SELECT * FROM line EXCEPT SELECT * FROM held)
+                UNION ALL SELECT * FROM (SELECT * FROM held_site EXCEPT SELECT * FROM site_line)
+                UNION ALL SELECT * FROM (SELECT * FROM site_line EXCEPT SELECT * FROM held_site))";
         Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
     });
     assert_eq!(differences.await.unwrap(), 0);

@@ -72,8 +72,8 @@ async fn a_long_queue_for_a_dead_destination() {
     for (what, busy) in [("with the dead one", &[][..]), ("without it", &busy[..])] {
         for _ in 0..3 {
             let begun = Instant::now();
-            let claim = Claim { now, lease_until: now + LEASE, limit: 64, per_destination: 5, busy };
-            let jobs = store.claim(claim).await.unwrap();
+            let limits = Limits { busy: busy.to_vec(), per_destination: Some(5), ..Limits::default() };
+            let jobs = store.claim(claim_with(now, 64, limits)).await.unwrap();
             let recipients: usize = jobs.iter().map(|job| job.recipients.len()).sum();
             let claimed = begun.elapsed();
             let begun = Instant::now();
