@@ -14,11 +14,16 @@ use store::IndividualCopy;
 
 use crate::templates::{self, Escape, TemplateError};
 
+use self::placeholders::TooLong;
 pub(crate) use self::placeholders::{Placeholders, any_placeholder, has_placeholder};
-pub(crate) use self::variables::RecipientVariables;
+pub(crate) use self::variables::{RecipientVariables, VARIABLES_OCTETS};
 
 /// Longest copy, in octets: what a message may have anyway.
 const COPY_OCTETS: usize = 25 * 1024 * 1024;
+/// Longest variables of a message with their placeholders filled, in octets: what a header field may have anyway.
+pub(crate) const USER_VARIABLES_OCTETS: usize = 64 * 1024;
+/// The same for those of a template.
+const TEMPLATE_VARIABLES_OCTETS: usize = 1024 * 1024;
 /// The header that hands in what each recipient's copy is made with. Nobody may receive it: it names everybody.
 pub(crate) const RECIPIENT_VARIABLES_HEADER: &str = "X-Mailgun-Recipient-Variables";
 /// The header that carries an application's variables to the recipient.
@@ -80,8 +85,8 @@ pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Res
     let to: Mailbox = copy.to.parse().map_err(|_| CopyError::Damaged)?;
     let placeholders = Placeholders::new(&to, &copy.variables);
     let html = plan.template.as_ref().map(|template| {
-        let variables = placeholders.fill_values(&template.variables);
-        templates::render(&template.source, &variables, Escape::Html)
+        let variables = placeholders.fill_values(&template.variables, TEMPLATE_VARIABLES_OCTETS).map_err(too_long)?;
+        Ok::<_, CopyError>(templates::render(&template.source, &variables, Escape::Html)?)
     });
     let is_text = plan.template.as_ref().is_some_and(|template| template.is_text);
     let mut filling = Filling { placeholders, html: html.transpose()?, is_text };
@@ -96,10 +101,15 @@ pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Res
         }
     }
     if !plan.user_variables.is_empty() {
-        let variables = filling.placeholders.fill_values(&plan.user_variables);
+        let variables =
+            filling.placeholders.fill_values(&plan.user_variables, USER_VARIABLES_OCTETS).map_err(too_long)?;
         headers.push((VARIABLES_HEADER.to_owned(), to_ascii_json(&variables)));
     }
     Ok(message::rewrite(content, &headers, &mut filling, COPY_OCTETS)?)
+}
+
+fn too_long(error: TooLong) -> RewriteError {
+    RewriteError::Refused(error.to_string())
 }
 
 /// The content without the header that names all recipients.

@@ -54,22 +54,32 @@ impl<'a> Placeholders<'a> {
         Ok(is_changed.then_some(filled))
     }
 
-    /// The values of the map, filled wherever there are texts in them. What would be too long for a variable stays as it is.
-    pub(crate) fn fill_values(&self, map: &Map<String, Value>) -> Map<String, Value> {
-        map.iter().map(|(name, value)| (name.clone(), self.fill_value(value))).collect()
+    /// The values of the map, filled wherever there are texts in them. `limit` is for all texts that are filled, together.
+    pub(crate) fn fill_values(&self, map: &Map<String, Value>, limit: usize) -> Result<Map<String, Value>, TooLong> {
+        let mut left = limit;
+        let mut fill = |value: &Value| self.fill_value(value, &mut left);
+        let filled: Result<_, TooLong> = map.iter().map(|(name, value)| Ok((name.clone(), fill(value)?))).collect();
+        filled.map_err(|_| TooLong(limit))
     }
 
-    fn fill_value(&self, value: &Value) -> Value {
-        const VALUE_OCTETS: usize = 64 * 1024;
-        match value {
-            Value::String(text) => {
-                let filled = self.fill(text, VALUE_OCTETS).ok().flatten();
-                filled.map_or_else(|| value.clone(), Value::from)
+    fn fill_value(&self, value: &Value, left: &mut usize) -> Result<Value, TooLong> {
+        Ok(match value {
+            Value::String(text) => match self.fill(text, text.len().max(*left))? {
+                Some(filled) => {
+                    *left = left.checked_sub(filled.len()).ok_or(TooLong(*left))?;
+                    Value::from(filled)
+                }
+                None => value.clone(),
+            },
+            Value::Array(values) => {
+                values.iter().map(|value| self.fill_value(value, left)).collect::<Result<Vec<_>, _>>()?.into()
             }
-            Value::Array(values) => values.iter().map(|value| self.fill_value(value)).collect(),
-            Value::Object(map) => self.fill_values(map).into(),
+            Value::Object(map) => {
+                let fill = |(name, value): (&String, &Value)| Ok((name.clone(), self.fill_value(value, left)?));
+                map.iter().map(fill).collect::<Result<Map<_, _>, TooLong>>()?.into()
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
-        }
+        })
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -173,6 +183,19 @@ mod tests {
         let placeholders = Placeholders::new(&to, variables.as_object().unwrap());
         let map = json!({ "a": "%recipient.id%", "b": 1, "%recipient.id%": "c" });
         let filled = json!({ "a": "4\"2", "b": 1, "%recipient.id%": "c" });
-        assert_eq!(Value::from(placeholders.fill_values(map.as_object().unwrap())), filled);
+        assert_eq!(Value::from(placeholders.fill_values(map.as_object().unwrap(), 100).unwrap()), filled);
+    }
+
+    #[test]
+    fn all_values_together_have_a_limit() {
+        let variables = json!({ "x": "y".repeat(1000) });
+        let to: Mailbox = "a@example.net".parse().unwrap();
+        let placeholders = Placeholders::new(&to, variables.as_object().unwrap());
+        for (count, fits) in [(65, true), (66, false), (800, false)] {
+            let map = (0..count).map(|n| (format!("v{n}"), json!(["%recipient.x%"]))).collect();
+            let filled = placeholders.fill_values(&map, 65_536);
+            assert_eq!(filled.is_ok(), fits, "{count}");
+            assert!(fits || filled == Err(TooLong(65_536)));
+        }
     }
 }

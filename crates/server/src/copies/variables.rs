@@ -7,8 +7,11 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use smtp::Address;
 
-/// Longest text of all variables, in octets. Room for sixteen thousand octets about each of a thousand recipients.
-const VARIABLES_OCTETS: usize = 16 * 1024 * 1024;
+/// Longest text of all variables, in octets, and of those of all copies together: with `cc` and `bcc` one recipient's are
+/// kept many times. Room for sixteen thousand octets about each of a thousand recipients.
+pub(crate) const VARIABLES_OCTETS: usize = 16 * 1024 * 1024;
+/// Longest text of one recipient's, in octets: a page of events has those of some hundreds in memory.
+const RECIPIENT_OCTETS: usize = 64 * 1024;
 /// Most recipients that variables are told of; each may have some.
 const RECIPIENTS: usize = 10_000;
 
@@ -42,10 +45,10 @@ impl RecipientVariables {
 
     /// What is said about this recipient; an empty object where nothing is. Domains know no case, and a name before the @
     /// that is written in another case is still the nearest that there is.
-    pub(crate) fn of(&self, address: &Address) -> String {
+    pub(crate) fn of(&self, address: &Address) -> &str {
         let name = address.to_string();
         let found = self.0.get(&name).or_else(|| self.0.get(&name.to_lowercase()));
-        found.cloned().unwrap_or_else(|| "{}".to_owned())
+        found.map_or("{}", String::as_str)
     }
 }
 
@@ -66,6 +69,11 @@ impl<'de> Visitor<'de> for ByAddress {
                 return Err(A::Error::custom(format!("more than {RECIPIENTS} recipients")));
             }
             let values = Value::from(values).to_string();
+            if values.len() > RECIPIENT_OCTETS {
+                return Err(A::Error::custom(format!(
+                    "one recipient's variables are longer than {RECIPIENT_OCTETS} octets"
+                )));
+            }
             // The address as it is, in its usual form; and, for lack of better, in lower case.
             let name = key.trim().parse::<Address>().map_or_else(|_| key.trim().to_owned(), |a| a.to_string());
             let lower = name.to_lowercase();
@@ -116,6 +124,9 @@ mod tests {
             assert!(matches!(RecipientVariables::parse(json), Err(VariablesError::Json(_))), "{json}");
         }
         assert_eq!(RecipientVariables::parse(&" ".repeat(VARIABLES_OCTETS + 1)), Err(VariablesError::TooLong));
+        let long = |octets: usize| format!("{{\"a@example.net\": {{\"x\": \"{}\"}}}}", "y".repeat(octets));
+        assert!(RecipientVariables::parse(&long(60_000)).is_ok());
+        assert!(matches!(RecipientVariables::parse(&long(70_000)), Err(VariablesError::Json(_))));
         let many: Vec<String> = (0..30_000).map(|n| format!("\"u{n}@example.net\":{{}}")).collect();
         assert!(RecipientVariables::parse(&format!("{{{}}}", many.join(","))).is_err());
     }

@@ -86,7 +86,7 @@ impl<H: Handler> Session<H> {
         loop {
             // Whoever has begun a message may finish it while the server stops.
             let line = self.wire.line(self.transaction.is_none()).await?;
-            let is_rcpt = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT"));
+            let is_rcpt = self.count_recipient(&line)?;
             let answer = match Request::parse(&line) {
                 Ok(request) => self.answer(request).await?,
                 Err(error) => {
@@ -104,6 +104,18 @@ impl<H: Handler> Session<H> {
                 return Err(self.wire.refuse(&reply(421, 7, 0, "Too many commands that lead to no message")));
             }
         }
+    }
+
+    /// Whether the line names a recipient of the message that was begun. Mailing lists have many bad ones, so these have a
+    /// count of their own; without a message they are like any other command that leads to none.
+    fn count_recipient(&mut self, line: &[u8]) -> Result<bool, End> {
+        let is_rcpt = line.get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"RCPT"));
+        let Some(transaction) = self.transaction.as_mut().filter(|_| is_rcpt) else { return Ok(false) };
+        transaction.attempts += 1;
+        if transaction.attempts > self.terms.recipients * RCPT_PER_RECIPIENT {
+            return Err(self.wire.refuse(&reply(421, 7, 0, "Too many recipients")));
+        }
+        Ok(true)
     }
 
     /// Ends the connection after a line that says that nobody here speaks SMTP, or that what follows is no command.
@@ -226,10 +238,6 @@ impl<H: Handler> Session<H> {
         let Some(transaction) = self.transaction.as_mut().filter(|_| self.chunks.is_none()) else {
             return out_of_order("RCPT follows MAIL");
         };
-        transaction.attempts += 1;
-        if transaction.attempts > self.terms.recipients * RCPT_PER_RECIPIENT {
-            return reply(421, 7, 0, "Too many recipients");
-        }
         if rcpt.speaks_of_dsn() && !self.terms.dsn {
             return reply(555, 5, 4, "DSN is not offered");
         }

@@ -7,7 +7,7 @@ use store::template::TemplateUse;
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
-use crate::copies::Placeholders;
+use crate::copies::{Placeholders, USER_VARIABLES_OCTETS};
 
 /// The event object.
 pub(in crate::api) fn event(event: &Event) -> Value {
@@ -128,7 +128,8 @@ fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
         let to: Mailbox = copy.to.parse().ok()?;
         let placeholders = Placeholders::new(&to, &copy.variables);
         let subject = placeholders.fill(subject, SUBJECT_OCTETS).ok()?.unwrap_or_else(|| subject.clone());
-        Some((subject, placeholders.fill_values(variables)))
+        let filled = placeholders.fill_values(variables, USER_VARIABLES_OCTETS);
+        Some((subject, filled.unwrap_or_else(|_| variables.clone())))
     };
     event.copy.as_ref().and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
 }

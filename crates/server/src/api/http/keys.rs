@@ -21,7 +21,8 @@ pub(crate) struct KnownKeys {
 struct Inner {
     /// Counts what was forgotten: an answer of the store from before may not be remembered after.
     generation: u64,
-    keys: HashMap<KeyHash, (Instant, Arc<ApiKey>)>,
+    /// When the store was asked, and what it said; `None` is to be asked again.
+    keys: HashMap<KeyHash, (Instant, Option<Arc<ApiKey>>)>,
 }
 
 impl KnownKeys {
@@ -44,30 +45,31 @@ impl KnownKeys {
         inner.keys.get(hash).is_some_and(|(at, _)| now.duration_since(*at) < KEY_REMEMBERED)
     }
 
-    /// Forgets all: keys were made or deleted.
+    /// Forgets what the store said: keys were deleted. That the others were good stays known, or a deletion would shut
+    /// them out from an address that somebody else guesses from.
     pub(crate) fn forget(&self) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.generation += 1;
-        inner.keys.clear();
+        inner.keys.values_mut().for_each(|(_, key)| *key = None);
     }
 
     fn fresh(&self, hash: &KeyHash, now: Instant) -> (u64, Option<Arc<ApiKey>>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = inner.keys.get(hash).filter(|(at, _)| now.duration_since(*at) < KEY_FRESH);
-        (inner.generation, fresh.map(|(_, key)| key.clone()))
+        (inner.generation, fresh.and_then(|(_, key)| key.clone()))
     }
 
     fn remember(&self, generation: u64, hash: KeyHash, found: Option<Arc<ApiKey>>, at: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(key) = found.filter(|_| inner.generation == generation) else {
+        if found.is_none() {
             inner.keys.remove(&hash);
-            return;
-        };
+        }
+        let Some(key) = found.filter(|_| inner.generation == generation) else { return };
         if inner.keys.len() >= KEYS_REMEMBERED && !inner.keys.contains_key(&hash) {
             let oldest = inner.keys.iter().min_by_key(|(_, (at, _))| *at).map(|(hash, _)| *hash);
             oldest.map(|hash| inner.keys.remove(&hash));
         }
-        inner.keys.insert(hash, (at, key));
+        inner.keys.insert(hash, (at, Some(key)));
     }
 }
 
@@ -100,7 +102,8 @@ mod tests {
         assert_eq!(known.fresh(&hash, now + KEY_FRESH).1, None);
         assert!(known.was_good(&hash, now + KEY_FRESH) && !known.was_good(&hash, now + KEY_REMEMBERED));
         known.forget();
-        assert!(!known.was_good(&hash, now));
+        assert_eq!(known.fresh(&hash, now), (1, None));
+        assert!(known.was_good(&hash, now), "whoever guesses keys shuts nobody out when some other key goes");
         // An answer that the store gave before the deletion comes after it.
         known.remember(0, hash, Some(key(1)), now);
         assert_eq!(known.fresh(&hash, now), (1, None));

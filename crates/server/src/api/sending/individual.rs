@@ -7,7 +7,7 @@ use store::{IndividualCopy, NewCopies, NewCopy};
 use super::options::Options;
 use super::request::Recipients;
 use crate::api::http::error::ApiError;
-use crate::copies::{self, Plan, has_placeholder};
+use crate::copies::{self, Plan, VARIABLES_OCTETS, has_placeholder};
 
 /// What the copies have in common, taken out of the options; `None` when all recipients get the message as it is.
 ///
@@ -37,8 +37,13 @@ pub(super) fn copies(
     content: &[u8],
 ) -> Result<NewCopies, ApiError> {
     let variables = options.recipient_variables.take().unwrap_or_default();
-    let copy = |shown: &Mailbox| NewCopy { to: shown.to_string(), variables: variables.of(shown.address()) };
-    let copies: Vec<NewCopy> = recipients.copies_of.iter().flatten().map(copy).collect();
+    let all = || recipients.copies_of.iter().flatten();
+    if all().map(|shown| variables.of(shown.address()).len()).sum::<usize>() > VARIABLES_OCTETS {
+        let text = "the variables of all copies together, those for cc and bcc included, are longer than 16 MiB";
+        return Err(ApiError::bad_request(text));
+    }
+    let copy = |shown: &Mailbox| NewCopy { to: shown.to_string(), variables: variables.of(shown.address()).to_owned() };
+    let copies: Vec<NewCopy> = all().map(copy).collect();
     let plan = plan.to_json();
     if let Some(first) = copies.first() {
         let variables = serde_json::from_str::<Value>(&first.variables).ok();
@@ -47,4 +52,24 @@ pub(super) fn copies(
         copies::render(&plan, content, &first).map_err(|error| ApiError::bad_request(error.to_string()))?;
     }
     Ok(NewCopies { plan, copies })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cc_and_bcc_multiply_is_bounded() {
+        let mailboxes =
+            |count: usize| (0..count).map(|n| format!("u{n}@example.net").parse().unwrap()).collect::<Vec<Mailbox>>();
+        let mut options = Options::default();
+        let json = format!("{{\"u0@example.net\": {{\"x\": \"{}\"}}}}", "y".repeat(60_000));
+        options.individual(&json, "recipient-variables").unwrap();
+        for (bcc, fits) in [(10, true), (900, false)] {
+            let recipients = Recipients::new(&mailboxes(1), &mailboxes(bcc), &options).unwrap();
+            let content = b"From: a@example.com\r\n\r\nx\r\n";
+            let copies = copies(Plan::default(), &mut options.clone(), &recipients, content);
+            assert_eq!(copies.is_ok(), fits, "{bcc}");
+        }
+    }
 }

@@ -72,6 +72,7 @@ pub(super) async fn import(
 /// The rows of a file.
 struct Rows {
     reader: csv::Reader<std::io::Cursor<Bytes>>,
+    file: Bytes,
     columns: Vec<String>,
     list: SuppressionList,
     now: Timestamp,
@@ -81,7 +82,7 @@ impl Rows {
     fn new(file: Bytes, list: SuppressionList) -> Result<Rows, ApiError> {
         // Spreadsheets put a byte order mark first.
         let file = if file.starts_with(b"\xef\xbb\xbf") { file.slice(3..) } else { file };
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(std::io::Cursor::new(file));
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(std::io::Cursor::new(file.clone()));
         let bad = |why: &str| ApiError::bad_request("while reading csv header").because(why);
         let header = reader.headers().map_err(|_| bad("the first line is not valid UTF-8"))?;
         let columns: Vec<String> = header.iter().map(|name| name.trim().to_lowercase()).collect();
@@ -89,7 +90,7 @@ impl Rows {
         if !columns.iter().any(wanted) {
             return Err(bad("there is no column 'address'"));
         }
-        Ok(Rows { reader, columns, list, now: Timestamp::now() })
+        Ok(Rows { reader, file, columns, list, now: Timestamp::now() })
     }
 
     /// The next good rows; none at the end of the file.
@@ -101,15 +102,24 @@ impl Rows {
                 Ok(false) => break,
                 Ok(true) => match self.entry(&record) {
                     Ok(entry) => entries.push(entry),
-                    Err(why) => imported.reject(record.position().map_or(0, csv::Position::line), why),
+                    Err(why) => imported.reject(self.line(record.position()), why),
                 },
                 Err(error) => {
-                    imported.reject(error.position().map_or(0, csv::Position::line), error.to_string());
+                    imported.reject(self.line(error.position()), error.to_string());
                     break;
                 }
             }
         }
         entries
+    }
+
+    /// The line that a row stands on. The reader's own number is of what follows the row before: the LF of a CRLF, empty
+    /// lines.
+    fn line(&self, position: Option<&csv::Position>) -> u64 {
+        let Some(position) = position else { return 0 };
+        let rest = self.file.get(position.byte() as usize..).unwrap_or_default();
+        let between = rest.iter().take_while(|octet| matches!(octet, b'\r' | b'\n'));
+        position.line() + between.filter(|octet| **octet == b'\n').count() as u64
     }
 
     fn entry(&self, record: &csv::ByteRecord) -> Result<Suppression, String> {
@@ -144,7 +154,7 @@ mod tests {
         assert_eq!(entries[1].created_at.as_micros(), 1_318_528_920_000_000);
         assert_eq!(imported.rejected, 2);
         assert_eq!(imported.errors[0], (3, "'address' is not a valid address: there is no '@'".to_owned()));
-        assert!(imported.errors[1].1.starts_with("'created_at'"), "{imported:?}");
+        assert!(imported.errors[1].0 == 7 && imported.errors[1].1.starts_with("'created_at'"), "{imported:?}");
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! What a client says once it is logged in, the codes that it gets, and how many messages are kept.
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::super::limits::{FAULTS, IDLE_COMMANDS};
+use super::super::End;
+use super::super::limits::{FAULTS, IDLE_COMMANDS, Times};
+use super::super::wire::Wire;
 use super::{OCTETS, World, codes};
 
 /// A sender and a recipient.
@@ -71,6 +76,17 @@ async fn commands() {
             [vec!["500 5.5.1"; FAULTS as usize + 1], vec!["421 4.7.0"]].concat(),
             0,
         ),
+        // Recipients of no message are like any other command that leads to none.
+        (
+            "RCPT TO:<b@example.com>\r\n".repeat(FAULTS as usize + 5),
+            [vec!["503 5.5.1"; FAULTS as usize + 1], vec!["421 4.7.0"]].concat(),
+            0,
+        ),
+        (
+            format!("MAIL FROM:<>\r\n{}", "RCPT TO:<nobody>\r\n".repeat(13)),
+            [vec!["250 2.1.0"], vec!["501 5.1.3"; 12], vec!["421 4.7.0"]].concat(),
+            0,
+        ),
         // EHLO twice, STARTTLS and AUTH came before; the one too many is answered.
         ("RSET\r\n".repeat(250), [vec!["250 2.0.0"; IDLE_COMMANDS as usize - 3], vec!["421 4.7.0"]].concat(), 0),
     ];
@@ -120,4 +136,18 @@ async fn smuggling() {
         (said, vec!["250 2.1.0", "250 2.1.5", "354", "550 5.6.0", "221 2.0.0"], 0)
     };
     check(ends.map(case)).await;
+}
+
+/// Whoever always has something to say is timed all the same.
+#[tokio::test]
+async fn a_flood_does_not_outrun_the_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    client.write_all(b"NOOP\r\n").await.unwrap();
+    stream.readable().await.unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    let mut wire = Wire::new(stream, Times::default(), stopped);
+    wire.deadline = Instant::now();
+    assert!(matches!(wire.line(true).await, Err(End::TimedOut)));
 }
