@@ -1,11 +1,12 @@
 //! Wrong keys: how many an address may try.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::limits::{WRONG_KEY_ADDRESSES, WRONG_KEY_TIME, WRONG_KEYS};
+use crate::smtpd::listener::network_of;
 
 /// Wrong keys of late, by address.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ impl Attempts {
     /// How long the address must wait until another key of it is looked at; `None` if not at all.
     pub(crate) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
         let by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, count) = by_address.get(&network(address))?;
+        let (since, count) = by_address.get(&network_of(address))?;
         let left = WRONG_KEY_TIME.checked_sub(now.duration_since(*since)).filter(|left| !left.is_zero())?;
         (*count >= WRONG_KEYS).then_some(left)
     }
@@ -26,7 +27,7 @@ impl Attempts {
     /// A wrong key came from the address.
     pub(crate) fn count(&self, address: IpAddr, now: Instant) {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = network(address);
+        let address = network_of(address);
         if by_address.len() >= WRONG_KEY_ADDRESSES && !by_address.contains_key(&address) {
             by_address.retain(|_, (since, _)| now.duration_since(*since) < WRONG_KEY_TIME);
             if by_address.len() >= WRONG_KEY_ADDRESSES {
@@ -39,14 +40,6 @@ impl Attempts {
             *entry = (now, 0);
         }
         entry.1 = entry.1.saturating_add(1);
-    }
-}
-
-/// Whose address it is: one of IPv6 stands for its /64, which is what one customer has at least.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
@@ -69,7 +62,7 @@ mod tests {
         attempts.count(one, now + WRONG_KEY_TIME);
         assert_eq!(attempts.wait(one, now + WRONG_KEY_TIME), None, "it begins anew");
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        assert_eq!(network(mapped), "192.0.2.1".parse::<IpAddr>().unwrap());
+        assert_eq!(network_of(mapped), "192.0.2.1".parse::<IpAddr>().unwrap());
     }
 
     #[test]
