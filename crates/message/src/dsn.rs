@@ -6,6 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mail_parser::{MessageParser, MimeHeaders};
+pub use smtp::dsn::Action;
 use smtp::{Address, EnhancedCode};
 
 use crate::limits::{DSN_OCTETS, DSN_RECIPIENTS, DSN_TEXT_OCTETS, HEADER_OCTETS, PART_HEADER_OCTETS};
@@ -38,34 +39,6 @@ pub struct RecipientStatus {
     pub reply_code: Option<u16>,
     /// Who refused it.
     pub remote_mta: Option<String>,
-}
-
-/// What was done (RFC 3464 §2.3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It was not delivered, and nobody will try again.
-    Failed,
-    /// It is still being tried.
-    Delayed,
-    /// It was delivered.
-    Delivered,
-    /// It went on to where no notifications are made.
-    Relayed,
-    /// It was delivered to a list or to several addresses.
-    Expanded,
-}
-
-impl Action {
-    fn from_word(word: &str) -> Option<Action> {
-        match word.to_ascii_lowercase().as_str() {
-            "failed" => Some(Action::Failed),
-            "delayed" => Some(Action::Delayed),
-            "delivered" => Some(Action::Delivered),
-            "relayed" => Some(Action::Relayed),
-            "expanded" => Some(Action::Expanded),
-            _ => None,
-        }
-    }
 }
 
 /// The notification in a mail whose lines end in CRLF; `None` when it is none, whatever else it says. Recipients of whom
@@ -180,7 +153,7 @@ fn get<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 fn recipient(fields: &[(String, String)]) -> Option<RecipientStatus> {
-    let action = Action::from_word(get(fields, "Action")?.split([' ', '\t', '(', ';']).next()?)?;
+    let action = get(fields, "Action")?.split([' ', '\t', '(', ';']).next()?.parse().ok()?;
     let status = get(fields, "Status").and_then(|status| status.split([' ', '\t', '(', ';']).next()?.parse().ok());
     // Whoever says both "failed" and "success" says nothing.
     if action == Action::Failed && status.is_some_and(|status: EnhancedCode| status.class == 2) {

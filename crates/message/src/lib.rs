@@ -22,6 +22,7 @@ pub mod identity;
 pub mod limits;
 mod lines;
 pub mod mailbox;
+pub mod notification;
 mod parts;
 pub mod rewrite;
 mod section;

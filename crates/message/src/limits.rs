@@ -36,5 +36,11 @@ pub const PART_HEADER_OCTETS: usize = 16 * 1024;
 pub const DSN_OCTETS: usize = 256 * 1024;
 /// Most recipients of a notification. No transaction of ours has more than a hundred.
 pub const DSN_RECIPIENTS: usize = 500;
+/// Longest text in a notification of our own, in octets, so that even one without a space fits a line.
+pub const NOTIFICATION_TEXT_OCTETS: usize = 800;
+/// Longest message that a notification gives back whole, in octets; of longer ones the header.
+pub const RETURNED_OCTETS: usize = 1024 * 1024;
+/// Longest header that it gives back, in octets.
+pub const RETURNED_HEADER_OCTETS: usize = 64 * 1024;
 /// Longest text of a notification that is kept, in octets.
 pub const DSN_TEXT_OCTETS: usize = 1024;

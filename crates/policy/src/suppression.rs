@@ -47,6 +47,12 @@ pub fn decide(listed: &Listed, tags: &[String]) -> Option<Suppressed> {
     }
 }
 
+/// The same for a notification of what became of a message: whoever sent that wants none of it any less for having
+/// unsubscribed from mail.
+pub fn decide_for_notification(listed: &Listed) -> Option<Suppressed> {
+    decide(&Listed { unsubscribed: Vec::new(), ..listed.clone() }, &[])
+}
+
 /// The form in which lists compare addresses: lower case.
 ///
 /// Only its host may say that `Bob@` and `bob@` are two (RFC 5321 §2.4), and hardly one does. Somebody who unsubscribed
@@ -81,6 +87,15 @@ pub fn is_no_such_mailbox(stage: Stage, code: u16, enhanced_code: Option<Enhance
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn notifications_obey_what_the_sender_said_of_them() {
+        let listed = Listed { unsubscribed: vec![EVERY_TAG.to_owned()], ..Listed::default() };
+        assert_eq!((decide(&listed, &[]), decide_for_notification(&listed)), (Some(Suppressed::Unsubscribed), None));
+        let bounced = Listed { bounced: true, ..listed.clone() };
+        assert_eq!(decide_for_notification(&bounced), Some(Suppressed::Bounced));
+        assert_eq!(decide_for_notification(&Listed { complained: true, ..listed }), Some(Suppressed::Complained));
+    }
 
     #[test]
     fn lists_stop_what_they_are_for() {

@@ -11,6 +11,7 @@ pub mod demo;
 mod dkim;
 pub mod doctor;
 mod inbound;
+mod notices;
 pub mod queue;
 pub mod sending_dns;
 pub mod serve;

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
+use crate::notices::Notifier;
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::{CertificateError, Certificates};
@@ -116,6 +117,7 @@ impl Server {
             tally.clone(),
         )
         .with_return_paths(return_paths.clone());
+        let notifier = Notifier::new(store.clone(), &config, accepted.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
         let app =
             App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
@@ -129,6 +131,7 @@ impl Server {
         tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
         tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
         tasks.spawn(named("webhooks", webhooks.run(stopped.clone())));
+        tasks.spawn(named("notifications", notifier.run(stopped.clone())));
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }

@@ -19,6 +19,7 @@ mod credential;
 pub mod dkim;
 pub mod dns_check;
 mod domain;
+pub mod dsn;
 mod error;
 mod event;
 pub mod inspect;

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use smtp::request::{Mail, Rcpt};
 use smtp::{Address, Reply};
 use store::bounce::{DelayedBounce, Recorded};
+use store::dsn::{Facts, LaterReport};
 use store::{Store, StoreError, Timestamp};
 
-use super::limits::INLINE_OCTETS;
+use super::limits::{INLINE_OCTETS, RECIPIENTS};
 use super::return_path::{Delivery, ReturnPaths};
 use crate::smtpd::{Handler, Transaction, reply};
 
@@ -103,22 +104,57 @@ impl Inbound {
             }
             all.push(recorded);
         }
+        for (candidates, later) in later_reports(delivery, report) {
+            let mut recorded = Recorded::Unknown;
+            for address in candidates {
+                let later = LaterReport { address, ..later.clone() };
+                recorded = self.store.record_report(Timestamp::now(), later).await?;
+                if recorded != Recorded::Unknown {
+                    break;
+                }
+            }
+            all.push(recorded);
+        }
         Ok(all)
     }
 }
 
-/// The bounces that a report tells of, each with the recipients whose it may be, the likelier first.
-///
-/// Whoever was alone is who it is about, whatever address it ended at. Of several, the report must name one.
+/// The recipients whose a status may be, the likelier first. Whoever was alone is who it is about, whatever address it
+/// ended at. Of several, the report must name one.
+fn whose(delivery: Delivery, status: &RecipientStatus) -> Vec<Option<Address>> {
+    match delivery.alone {
+        true => vec![None],
+        false => [&status.original, &status.last].into_iter().flatten().cloned().map(Some).collect(),
+    }
+}
+
+/// What is told beside failures: that it was delivered, or takes long. Senders may have asked for it, and the report came
+/// to us in their place.
+fn later_reports(delivery: Delivery, report: &StatusReport) -> Vec<(Vec<Option<Address>>, LaterReport)> {
+    let others = report.recipients.iter().filter(|status| status.action != Action::Failed);
+    let later = |status: &RecipientStatus| LaterReport {
+        transaction: delivery.first,
+        accepted_at: delivery.accepted_at,
+        address: None,
+        action: status.action,
+        facts: Facts {
+            code: status.reply_code,
+            status: status.status.map(|status| status.to_string()),
+            words: status.diagnostic.clone().unwrap_or_default(),
+            from_host: true,
+            host: status.remote_mta.clone().or_else(|| report.reporting_mta.clone()),
+            reported: true,
+            ..Facts::default()
+        },
+    };
+    others.map(|status| (whose(delivery, status), later(status))).take(RECIPIENTS).collect()
+}
+
+/// The bounces that a report tells of, each with the recipients [`whose`] it may be.
 fn bounces(delivery: Delivery, report: &StatusReport) -> Vec<(Vec<Option<Address>>, DelayedBounce)> {
     let failed = report.recipients.iter().filter(|status| status.action == Action::Failed);
-    if delivery.alone {
-        return failed.take(1).map(|status| (vec![None], bounce(delivery, report, status))).collect();
-    }
-    let named = |status: &RecipientStatus| -> Vec<Option<Address>> {
-        [&status.original, &status.last].into_iter().flatten().cloned().map(Some).collect()
-    };
-    failed.map(|status| (named(status), bounce(delivery, report, status))).collect()
+    let most = if delivery.alone { 1 } else { usize::MAX };
+    failed.take(most).map(|status| (whose(delivery, status), bounce(delivery, report, status))).collect()
 }
 
 fn bounce(delivery: Delivery, report: &StatusReport, status: &RecipientStatus) -> DelayedBounce {

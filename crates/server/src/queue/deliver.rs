@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use policy::backoff::Contact;
+use policy::dsn::asked_of_next_host;
 use policy::retry::Schedule;
 use policy::site::Site;
 use smtp::ReturnPath;
+use smtp::dsn::{MailDsn, RcptDsn};
 use store::{Held, Job, Overdue, RecipientOutcome, SiteNote, Store, Timestamp};
 use tokio::sync::{Notify, watch};
 
@@ -124,13 +126,17 @@ impl Shared {
             }
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let return_path = self.return_path_of(job).await;
+        let own = return_path(job);
+        let ours = self.return_path_of(job).await;
+        let recipient_dsn = dsn_of_recipients(job, ours.is_some());
         let delivery_job = delivery::Job {
             destination: &job.destination,
-            return_path: &return_path,
+            return_path: ours.as_ref().unwrap_or(&own),
             recipients: &recipients,
             wire: &wire,
             sender: job.tls,
+            dsn: job.dsn.as_ref().unwrap_or(&MailDsn { ret: None, envid: None }),
+            recipient_dsn: &recipient_dsn,
         };
         let report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
         outcome::log(job, &report);
@@ -145,16 +151,14 @@ impl Shared {
         }
     }
 
-    /// One that leads here, where reports find the way; else the message's own. Mail that has none gets none.
-    async fn return_path_of(&self, job: &Job) -> ReturnPath {
-        // What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
-        let Ok(own) = job.return_path.parse() else { return ReturnPath::Null };
-        let Some(return_paths) = &self.return_paths else { return ReturnPath::Address(own) };
+    /// One that leads here, where reports find the way, in the place of the message's own. Mail that has none gets none.
+    async fn return_path_of(&self, job: &Job) -> Option<ReturnPath> {
+        let return_paths = self.return_paths.as_ref().filter(|_| return_path(job) != ReturnPath::Null)?;
         match return_paths.of(&self.store, job).await {
-            Ok(ours) => ReturnPath::Address(ours.unwrap_or(own)),
+            Ok(ours) => ours.map(ReturnPath::Address),
             Err(error) => {
                 tracing::warn!(%error, message_id = job.message_id, "cannot look up where failure reports go");
-                ReturnPath::Address(own)
+                None
             }
         }
     }
@@ -212,6 +216,20 @@ impl Shared {
             }
         }
     }
+}
+
+/// The message's own. What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
+fn return_path(job: &Job) -> ReturnPath {
+    job.return_path.parse().map_or(ReturnPath::Null, ReturnPath::Address)
+}
+
+/// What the next host is asked to report, if it offers that.
+fn dsn_of_recipients(job: &Job, reports_come_here: bool) -> Vec<RcptDsn> {
+    let asked = job.recipients.iter().map(|recipient| RcptDsn {
+        notify: asked_of_next_host(recipient.dsn.notify, reports_come_here),
+        orcpt: recipient.dsn.orcpt.clone(),
+    });
+    asked.collect()
 }
 
 fn note_of(job: &Job, site: &Site, report: &delivery::Report, changed: &Changed) -> Option<SiteNote> {

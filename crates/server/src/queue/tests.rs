@@ -109,6 +109,7 @@ pub(super) fn message(deliver_at: Option<Timestamp>) -> NewMessage {
         template: None,
         copies: None,
         recipients: vec!["a@slow.test".parse().unwrap()],
+        dsn: None,
         api_key_id: None,
         originating_ip: None,
     }

@@ -212,7 +212,7 @@ impl<H: Handler> Session<H> {
         if self.transaction.is_some() {
             return out_of_order("A message is begun; RSET takes it back");
         }
-        if mail.speaks_of_dsn() && !self.terms.dsn {
+        if mail.dsn.is_given() && !self.terms.dsn {
             return reply(555, 5, 4, "DSN is not offered");
         }
         if mail.requiretls && !self.wire.is_tls() {
@@ -238,7 +238,7 @@ impl<H: Handler> Session<H> {
         let Some(transaction) = self.transaction.as_mut().filter(|_| self.chunks.is_none()) else {
             return out_of_order("RCPT follows MAIL");
         };
-        if rcpt.speaks_of_dsn() && !self.terms.dsn {
+        if rcpt.dsn.is_given() && !self.terms.dsn {
             return reply(555, 5, 4, "DSN is not offered");
         }
         if !rcpt.is_ascii && !transaction.mail.smtputf8 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use smtp::request::{Mail, Rcpt};
-use smtp::{Address, Domain, Reply, ReturnPath};
+use smtp::{Domain, Reply};
 use store::{Credential, Method, StoreError};
 
 use super::guard::Guard;
@@ -132,9 +132,10 @@ impl Submission {
         let submitted = Submitted {
             content,
             received: self.received(ip, &transaction),
-            null_return_path: transaction.mail.return_path == ReturnPath::Null,
+            return_path: transaction.mail.return_path,
             requiretls: transaction.mail.requiretls,
-            recipients: transaction.recipients.into_iter().map(|rcpt| rcpt.address).collect::<Vec<Address>>(),
+            dsn: transaction.mail.dsn,
+            recipients: transaction.recipients.into_iter().map(|rcpt| (rcpt.address, rcpt.dsn)).collect(),
         };
         let name = domain.name.clone();
         let ready = tokio::task::spawn_blocking(move || submitted.ready(&name)).await.map_err(|_| fault())?;

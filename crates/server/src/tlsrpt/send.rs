@@ -168,6 +168,7 @@ impl Sending {
             template: None,
             copies: None,
             recipients: vec![to.clone()],
+            dsn: None,
             api_key_id: None,
             originating_ip: None,
         };

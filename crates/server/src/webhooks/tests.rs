@@ -172,6 +172,7 @@ impl Scene {
             copies: None,
             template: None,
             recipients: vec!["b@receiver.test".parse().unwrap()],
+            dsn: None,
             api_key_id: None,
             originating_ip: None,
         };

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use crate::world::{DOMAIN, World};
 
 /// Another server, which reports.
-struct Reporter(BufReader<TcpStream>);
+pub(crate) struct Reporter(BufReader<TcpStream>);
 
 impl Reporter {
-    async fn connect(address: SocketAddr) -> Reporter {
+    pub(crate) async fn connect(address: SocketAddr) -> Reporter {
         let mut reporter = Reporter(BufReader::new(TcpStream::connect(address).await.unwrap()));
         assert!(reporter.reply().await.starts_with("220 "));
         let offered = reporter.ask("EHLO mx.good.test").await;
@@ -38,7 +38,7 @@ impl Reporter {
         self.reply().await
     }
 
-    async fn send(&mut self, to: &str, mail: &str) -> String {
+    pub(crate) async fn send(&mut self, to: &str, mail: &str) -> String {
         assert_eq!(self.ask("MAIL FROM:<>").await, "250 2.1.0 Sender OK");
         assert_eq!(self.ask(&format!("RCPT TO:<{to}>")).await, "250 2.1.5 Recipient OK");
         assert!(self.ask("DATA").await.starts_with("354 "));
@@ -47,7 +47,7 @@ impl Reporter {
 }
 
 /// A report of this action about a recipient.
-fn report(recipient: &str, action: &str, status: &str) -> String {
+pub(crate) fn report(recipient: &str, action: &str, status: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.good.test\r\nTo: <x@y.example>\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/report; report-type=delivery-status; boundary=\"b/1\"\r\n\r\n--b/1\r\n\r\nSorry.\r\n--b/1\r\n\
@@ -62,12 +62,17 @@ async fn world() -> World {
     let mut lab = Lab::empty().await.unwrap();
     lab.add("good", Behaviour::default()).await.unwrap();
     let world = World::start_with(lab, &[("bounce_listen", "127.0.0.1:0")]).await;
+    with_records(&world);
+    world
+}
+
+/// Publishes the records that return paths of ours need.
+pub(crate) fn with_records(world: &World) {
     world.lab.dns().update(|zone| {
         let host = format!("bounces.{DOMAIN}");
         let zone = zone.a("waxwing.sender.example", "192.0.2.7".parse().unwrap());
         zone.mx(&host, 10, "waxwing.sender.example").txt(&host, "v=spf1 a:waxwing.sender.example ~all")
     });
-    world
 }
 
 /// Sends, waits until all is delivered, and gives the Message-ID and the return path of the last transaction.

@@ -6,6 +6,7 @@ mod check;
 mod copies;
 mod dns;
 mod doctor;
+mod dsn;
 mod durability;
 mod evidence;
 mod journey;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use policy::site::Site;
 use rusqlite::{OptionalExtension, Rows, params};
 use smtp::Domain;
+use smtp::dsn::RcptDsn;
 
-use super::Engine;
 use super::queue::{give_up, give_up_destination};
 use super::row::{from_json, get, number, optional_json, optional_time, parsed, resolved, time, to_json};
 use super::site::{hold_destination, hold_site, refresh, refresh_site};
 use super::writer::Writing;
+use super::{Engine, dsn};
 use crate::{
     Claim, ClaimedRecipient, Gate, Held, Job, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room, StoreError,
     Timestamp,
@@ -273,7 +274,9 @@ fn claimed(mut rows: Rows<'_>) -> Result<(Vec<ClaimedRecipient>, Vec<RecipientId
     while let Some(row) = rows.next()? {
         let id = RecipientId(get(row, "id")?);
         match (parsed(row, "address"), get(row, "attempts")) {
-            (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
+            (Ok(address), Ok(attempts)) => {
+                recipients.push(ClaimedRecipient { id, address, attempts, dsn: RcptDsn::default() });
+            }
             _ => unreadable.push(id),
         }
     }
@@ -323,7 +326,7 @@ fn lease_each(writing: &Writing<'_>, overdue: &Overdue, mut rows: Rows<'_>) -> R
         let id = RecipientId(get(row, "id")?);
         match (parsed::<Domain>(row, "destination"), parsed(row, "address"), get(row, "attempts")) {
             (Ok(destination), Ok(address), Ok(attempts)) => {
-                let recipient = ClaimedRecipient { id, address, attempts };
+                let recipient = ClaimedRecipient { id, address, attempts, dsn: RcptDsn::default() };
                 found.push((MessageId(get(row, "message")?), destination, recipient));
             }
             _ => unreadable.push(id),
@@ -352,6 +355,12 @@ fn job_of(
     let mut select = writing.connection.prepare_cached(JOB)?;
     let mut rows = select.query([message.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
+    let mut recipients = recipients;
+    let ids = recipients.iter().map(|recipient| recipient.id);
+    let dsn = dsn::asked(writing.connection, message, ids)?.map(|(mail, of_recipients)| {
+        recipients.iter_mut().zip(of_recipients).for_each(|(recipient, asked)| recipient.dsn = asked);
+        mail
+    });
     Ok(Some(Job {
         message,
         domain: parsed(row, "domain")?,
@@ -368,6 +377,8 @@ fn job_of(
         copy_plan: optional_json(row, "copy_plan")?,
         expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
+        dsn,
+        is_notification: dsn::is_notification(writing.connection, message)?,
     }))
 }
 

@@ -9,7 +9,7 @@
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
 //!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`secret`],
-//!   [`bounce`].
+//!   [`bounce`], [`dsn`].
 
 mod bounce;
 mod claim;
@@ -18,6 +18,7 @@ mod credential;
 mod dkim;
 mod dns_check;
 mod domain;
+mod dsn;
 mod event;
 mod filter;
 mod inspect;

@@ -14,7 +14,8 @@ use axum::extract::{ConnectInfo, Request, State};
 use message::{Draft, Identity, Message};
 use policy::tls;
 use serde_json::json;
-use smtp::{Address, Domain};
+use smtp::{Address, Domain, ReturnPath};
+use store::dsn::DsnRequest;
 use store::template::TemplateUse;
 use store::{AttachmentSummary, Method, NewCopies, NewMessage, SendingDomain, Timestamp};
 
@@ -75,8 +76,10 @@ pub(crate) struct Ready {
     copies: Option<NewCopies>,
     template: Option<TemplateUse>,
     options: Options,
-    /// Nobody is to be told of failures (RFC 5321 §4.5.5).
-    null_return_path: bool,
+    /// The reverse-path that was given; over HTTP there is none.
+    return_path: Option<ReturnPath>,
+    /// Of what the sender is to be told by mail.
+    dsn: Option<DsnRequest>,
 }
 
 impl Ready {
@@ -93,7 +96,7 @@ impl Ready {
         let copies = copies.transpose()?;
         let wire = smtp::data::to_wire(&message.content);
         let recipients = recipients.addresses;
-        Ok(Ready { wire, message, recipients, copies, template: None, options, null_return_path: false })
+        Ok(Ready { wire, message, recipients, copies, template: None, options, return_path: None, dsn: None })
     }
 }
 
@@ -190,7 +193,7 @@ impl Origin {
 /// Hands the message to the store and gives its Message-ID, without brackets. Only when the store has it on disk is
 /// anything promised.
 pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
-    let Ready { message, wire, recipients, copies, template, options, null_return_path } = ready;
+    let Ready { message, wire, recipients, copies, template, options, return_path, dsn } = ready;
     let message_id = message.message_id.clone();
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
@@ -198,7 +201,7 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         size: file.size as u64,
     };
     let new = NewMessage {
-        return_path: if null_return_path { String::new() } else { return_path(&message, &domain.name) },
+        return_path: failures_to(return_path, &message, &domain.name),
         header_from: message.from_text(),
         size: message.content.len() as u64,
         tls: tls::resolve(options.tls, domain.tls),
@@ -219,6 +222,7 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         recipients,
         copies,
         template,
+        dsn,
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     };
@@ -229,13 +233,19 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
     Ok(message_id)
 }
 
-/// Where failures are reported to: the author, if the author's domain is the sending domain or lies below it.
+/// Where failures are reported to: to the reverse-path that was given, or else the author, if its domain is the sending
+/// domain or lies below it. To nobody if the null one was given (RFC 5321 §4.5.5).
 ///
 /// Otherwise the sending domain's postmaster, so that SPF is asked about a domain that this server sends for
 /// (RFC 7208 §2.4), and no third party gets reports about mail that it did not send.
-fn return_path(message: &Message, domain: &Domain) -> String {
+fn failures_to(given: Option<ReturnPath>, message: &Message, domain: &Domain) -> String {
+    let given = match &given {
+        Some(ReturnPath::Null) => return String::new(),
+        Some(ReturnPath::Address(address)) => Some(address),
+        None => None,
+    };
     let author = message.from.first().map(|author| author.address());
-    match author.filter(|address| address.domain().is_within(domain)) {
+    match given.into_iter().chain(author).find(|address| address.domain().is_within(domain)) {
         Some(address) => address.to_string(),
         None => format!("postmaster@{domain}"),
     }
@@ -248,16 +258,21 @@ mod tests {
     #[test]
     fn failures_are_reported_to_the_sending_domain() {
         let domain: Domain = "example.com".parse().unwrap();
-        for (from, expected) in [
-            ("Bob <bob@example.com>", "bob@example.com"),
-            ("bob@news.Example.com", "bob@news.example.com"),
-            ("bob@example.org", "postmaster@example.com"),
-            ("bob@notexample.com", "postmaster@example.com"),
+        for (from, given, expected) in [
+            ("Bob <bob@example.com>", None, "bob@example.com"),
+            ("bob@news.Example.com", None, "bob@news.example.com"),
+            ("bob@example.org", None, "postmaster@example.com"),
+            ("bob@notexample.com", None, "postmaster@example.com"),
+            ("bob@example.com", Some("bounces@example.com"), "bounces@example.com"),
+            ("bob@example.com", Some("ann@example.org"), "bob@example.com"),
+            ("bob@example.org", Some("ann@example.org"), "postmaster@example.com"),
+            ("bob@example.com", Some(""), ""),
         ] {
             let mut draft = Draft::new(from.parse().unwrap(), "x");
             draft.text = Some("x".to_owned());
             let message = message::compose(&draft, &identity(0, &domain)).unwrap();
-            assert_eq!(return_path(&message, &domain), expected);
+            let given = given.map(|given| given.parse().map_or(ReturnPath::Null, ReturnPath::Address));
+            assert_eq!(failures_to(given, &message, &domain), expected);
         }
     }
 }

@@ -7,6 +7,7 @@ mod credentials;
 mod disaster;
 mod dkim;
 mod door;
+mod dsn;
 mod events;
 mod filters;
 mod plans;
@@ -98,6 +99,7 @@ fn message(recipients: &[&str]) -> NewMessage {
         recipients: recipients.iter().map(|text| address(text)).collect(),
         template: None,
         copies: None,
+        dsn: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
     }

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, event, purge, queue, site, suppression};
+use super::super::{claim, copy, dsn, event, purge, queue, site, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -53,6 +53,8 @@ async fn the_queue_is_never_searched_whole() {
         (site::FORGET_IDLE[0], "destination_idle"),
         (site::FORGET_IDLE[1], "site_idle"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
+        (dsn::FIRST_DUE, "notice_due (due_at<?)"),
+        (dsn::NOTICES, "notice_message (message=?)"),
         (copy::OF_ADDRESS, "copy_address (message=? AND address=?)"),
         (suppression::OF_ADDRESS, "PRIMARY KEY (domain=? AND list=? AND subject=?)"),
         (suppression::LIST_UP, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
