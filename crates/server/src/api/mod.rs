@@ -13,8 +13,10 @@ mod keys;
 pub(crate) mod limits;
 mod openapi;
 mod operation;
+mod queues;
 mod schema;
 pub(crate) mod sending;
+mod stored;
 mod suppressions;
 mod templates;
 mod tls;
@@ -59,6 +61,8 @@ pub struct App {
     /// Hashes passwords, for all who have any to hash.
     pub(crate) passwords: Arc<Passwords>,
     webhook_tester: webhooks::Tester,
+    /// Who reads a whole message.
+    readings: Arc<Semaphore>,
 }
 
 impl App {
@@ -75,6 +79,7 @@ impl App {
             uploads: Arc::default(),
             passwords: Arc::default(),
             webhook_tester: webhooks::Tester::new(None),
+            readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
         }
     }
 
@@ -88,6 +93,8 @@ impl App {
 fn operations() -> Vec<Operation> {
     let areas = [
         ("sending", sending::operations()),
+        ("sending", stored::operations()),
+        ("sending", queues::operations()),
         ("templates", templates::operations()),
         ("events", events::operations()),
         ("analytics", analytics::operations()),
