@@ -5,6 +5,7 @@ use smtp::Domain;
 
 use crate::Timestamp;
 use crate::dkim::NewDkimKey;
+use crate::retention::Retention;
 
 /// A domain that mail is sent for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct SendingDomain {
     pub tls: TlsSettings,
     /// Whether its DNS records were all there when they were last looked for.
     pub verified: bool,
+    /// How long, and how much, is kept of its mail.
+    pub retention: Retention,
 }
 
 /// A domain to be made.

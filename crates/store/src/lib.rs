@@ -28,6 +28,7 @@ mod location;
 mod message;
 pub mod posture;
 mod queue;
+pub mod retention;
 mod secret;
 mod site;
 mod sqlite;
