@@ -18,4 +18,5 @@ mod submission;
 mod templates;
 mod text;
 pub mod tlsrpt;
+mod tracking;
 pub mod webhooks;

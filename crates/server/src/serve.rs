@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::api::tracking::Tracker;
 use crate::api::{self, App};
 use crate::config::{Config, Secret};
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
@@ -71,6 +72,7 @@ pub struct Server {
     first_key: Option<Secret>,
     store: Store,
     tally: Tally,
+    tracking: Arc<Tracker>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<&'static str>,
 }
@@ -109,8 +111,10 @@ impl Server {
             tally.clone(),
         );
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app =
-            App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns)
+            .with_webhook_client(web.clone())
+            .tracked_at(config.tracking_url.clone());
+        let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
         let submission = submission::start(listeners, &config, app.clone(), reload.clone(), &stopped)?;
         let router = api::router(app);
@@ -134,7 +138,18 @@ impl Server {
             submissions_addr = submissions_addr.map(tracing::field::display),
             "started"
         );
-        Ok(Server { http_addr, submission_addr, submissions_addr, reload, first_key, store, tally, stop, tasks })
+        Ok(Server {
+            http_addr,
+            submission_addr,
+            submissions_addr,
+            reload,
+            first_key,
+            store,
+            tally,
+            tracking,
+            stop,
+            tasks,
+        })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
@@ -188,6 +203,7 @@ impl Server {
         }
         // The last deliveries were counted after the task that writes counts had ended.
         self.tally.flush(&self.store).await;
+        self.tracking.finish().await;
         // What was not finished in time is due again at the next start; other servers need not wait for the lease.
         if let Err(error) = self.store.release_leases().await {
             tracing::warn!(%error, "leases are not given back and end by themselves");

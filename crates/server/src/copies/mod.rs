@@ -18,7 +18,7 @@ pub(crate) use self::placeholders::{Placeholders, any_placeholder, has_placehold
 pub(crate) use self::variables::RecipientVariables;
 
 /// Longest copy, in octets: what a message may have anyway.
-const COPY_OCTETS: usize = 25 * 1024 * 1024;
+pub(crate) const COPY_OCTETS: usize = 25 * 1024 * 1024;
 /// The header that hands in what each recipient's copy is made with. Nobody may receive it: it names everybody.
 pub(crate) const RECIPIENT_VARIABLES_HEADER: &str = "X-Mailgun-Recipient-Variables";
 /// The header that carries an application's variables to the recipient.

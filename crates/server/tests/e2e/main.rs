@@ -14,5 +14,6 @@ mod smtp_client;
 mod submission;
 mod suppressions;
 mod table;
+mod tracking;
 mod webhooks;
 mod world;

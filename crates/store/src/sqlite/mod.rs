@@ -8,7 +8,7 @@
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
-//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`].
+//!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`tracking`].
 
 mod claim;
 mod copy;
@@ -38,6 +38,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod tracking;
 mod traffic;
 mod webhook;
 mod writer;

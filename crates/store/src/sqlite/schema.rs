@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     super::template::TABLES,
     super::site::TABLES,
     super::traffic::TABLES,
+    super::tracking::TABLES,
 ];
 
 /// The version that this program reads and writes.
