@@ -15,5 +15,6 @@ mod smtp_client;
 mod submission;
 mod suppressions;
 mod table;
+mod tracking;
 mod webhooks;
 mod world;

@@ -25,6 +25,7 @@ const STEPS: &[&str] = &[
     super::traffic::TABLES,
     super::secret::TABLES,
     super::bounce::TABLES,
+    super::tracking::TABLES,
 ];
 
 /// The version that this program reads and writes.
