@@ -7,7 +7,7 @@ mod keys;
 pub mod log;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +126,9 @@ impl Server {
         let reload = Arc::new(Notify::new());
         let smtp = smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?;
         let router = api::router(app);
-        let webhooks = Webhooks::new(store.clone(), web, webhooks::Options { grace, ..webhooks::Options::default() });
+        let base = base_of(&config, http_addr);
+        let webhooks =
+            Webhooks::new(store.clone(), web, webhooks::Options { grace, base, ..webhooks::Options::default() });
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
@@ -299,6 +301,22 @@ fn warn_about(config: &Config) {
             "the HTTP API is reachable from other machines without TLS; put a proxy with TLS before it"
         );
     }
+}
+
+/// Where clients reach this server, without a slash at the end: `public_url`, or else where programs on this machine do.
+pub(crate) fn base_of(config: &Config, http_addr: SocketAddr) -> String {
+    let public = config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    public.unwrap_or_else(|| format!("http://{}", reachable(http_addr)))
+}
+
+/// The address at which a program on this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Deletes what is older than its retention, now and every hour.

@@ -53,6 +53,8 @@ pub enum FailureReason {
     SuppressUnsubscribe,
     /// Nothing was tried: the recipient complained.
     SuppressComplaint,
+    /// It was dropped from the queue, as the sending domain asked.
+    Dropped,
 }
 
 /// Gives each variant its word, and finds a variant by its word.
@@ -80,6 +82,7 @@ words!(FailureReason {
     SuppressBounce => "suppress-bounce",
     SuppressUnsubscribe => "suppress-unsubscribe",
     SuppressComplaint => "suppress-complaint",
+    Dropped => "dropped",
 });
 
 /// An event to be written. Which recipient and when is said by the operation that writes it.

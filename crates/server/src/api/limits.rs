@@ -52,6 +52,9 @@ pub(crate) const DKIM_KEYS_PER_PAGE: usize = 100;
 /// DKIM keys on a page unless the request says otherwise.
 pub(crate) const DKIM_KEYS_PER_PAGE_DEFAULT: usize = 10;
 
+/// Kept messages that are read at the same time; further requests wait for their turn, as forms do.
+pub(crate) const MESSAGES_READ_AT_ONCE: usize = 4;
+
 /// Longest query of a request for events, in octets.
 pub(crate) const QUERY_OCTETS: usize = 4096;
 /// Longest page token, in octets: the base64 of a query, in which JSON may double every octet, and its position.

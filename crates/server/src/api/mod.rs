@@ -13,8 +13,10 @@ mod keys;
 pub(crate) mod limits;
 mod openapi;
 mod operation;
+mod queues;
 mod schema;
 pub(crate) mod sending;
+mod stored;
 mod suppressions;
 mod templates;
 mod tls;
@@ -62,6 +64,8 @@ pub struct App {
     /// What recipients do.
     pub(crate) tracking: Arc<tracking::Tracker>,
     webhook_tester: webhooks::Tester,
+    /// Who reads a whole message.
+    readings: Arc<Semaphore>,
 }
 
 impl App {
@@ -80,6 +84,7 @@ impl App {
             passwords: Arc::default(),
             tracking,
             webhook_tester: webhooks::Tester::new(None),
+            readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
         }
     }
 
@@ -101,6 +106,8 @@ impl App {
 fn operations() -> Vec<Operation> {
     let areas = [
         ("sending", sending::operations()),
+        ("sending", stored::operations()),
+        ("sending", queues::operations()),
         ("templates", templates::operations()),
         ("events", events::operations()),
         ("analytics", analytics::operations()),

@@ -12,6 +12,7 @@ mod journey;
 mod posture;
 mod reuse;
 mod smtp_client;
+mod stored;
 mod submission;
 mod suppressions;
 mod table;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, Method, Response, multipart, redirect};
 use serde_json::{Value, json};
-use testkit::{Behaviour, Lab};
+use testkit::{Behaviour, Lab, Received, Receiver};
 
 use crate::world::{DOMAIN, KEY, PATIENCE, World};
 
@@ -51,6 +51,18 @@ async fn told(world: &World, kind: &str, count: usize) -> Vec<Value> {
             return items.clone();
         }
         assert!(Instant::now() < end, "only {items:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+}
+
+/// The message that is meant, once it is there.
+async fn arrived(receiver: &Receiver, is_it: impl Fn(&Received) -> bool) -> String {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(message) = receiver.messages().iter().find(|message| is_it(message)) {
+            return message.text();
+        }
+        assert!(Instant::now() < end);
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
 }
@@ -145,6 +157,13 @@ async fn openings_and_clicks_of_each_recipient_are_told() {
     assert_eq!(clicked["url"], "https://shop.test/?a=1&b=2#c");
     assert_eq!(clicked["client-info"]["bot"], "generic");
 
+    // Sent once more it is tracked as it was, and its new recipient has links of his own.
+    let path = format!("/v3/domains/{DOMAIN}/messages/{}", opened["storage"]["key"].as_str().unwrap());
+    world.post(&path, &[("to", "c@good.test")]).await;
+    let again = arrived(&receiver, |message| message.recipients.iter().any(|to| to.contains("c@good.test"))).await;
+    let again = links(&decoded(&again, "<html>"), "c");
+    assert!(again.len() == 1 && again[0] != *click, "{again:?}");
+
     // Links outlive a restart, and nobody makes one.
     world.restart_with(&[]);
     assert_eq!(call(&world, Method::GET, click, CHROME).await.status(), 302);
@@ -197,16 +216,7 @@ async fn a_message_says_what_is_tracked_of_it() {
     ] {
         post_whole(&world, whole).await;
         let subject = whole.split("Subject: ").nth(1).unwrap().split("\r\n").next().unwrap();
-        let end = Instant::now() + PATIENCE;
-        let content = loop {
-            let found =
-                receiver.messages().iter().map(|m| m.text()).find(|t| t.contains(&format!("Subject: {subject}\r\n")));
-            if let Some(found) = found {
-                break found;
-            }
-            assert!(Instant::now() < end);
-            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-        };
+        let content = arrived(&receiver, |m| m.text().contains(&format!("Subject: {subject}\r\n"))).await;
         assert!(content.ends_with(kept), "{content}");
         assert_eq!(links(&content.replace("=\r\n", ""), "c").len(), usize::from(subject == "plain"), "{content}");
     }

@@ -8,10 +8,11 @@ use store::tracking::Interaction;
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
+use crate::api::stored::{key_of, url_of};
 use crate::copies::{Placeholders, USER_VARIABLES_OCTETS};
 
-/// The event object.
-pub(in crate::api) fn event(event: &Event) -> Value {
+/// The event object, with links that start with `base`.
+pub(in crate::api) fn event(event: &Event, base: &str) -> Value {
     let message = &*event.message;
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| {
@@ -32,8 +33,10 @@ pub(in crate::api) fn event(event: &Event) -> Value {
     put("recipient-domain", event.recipient.domain().as_str().into());
     put("envelope", envelope(event));
     put("flags", flags(event));
-    let (subject, variables) = subject_and_variables(event);
+    let (subject, variables) = words_for(message, event.copy.as_ref());
     put("message", message_object(event, subject));
+    let key = key_of(event);
+    put("storage", json!({ "url": url_of(base, &message.domain, &key), "key": key }));
     if let Some(TemplateUse { name, version, is_text }) = &message.template {
         put("template", json!({ "name": name, "version": version, "is-text": is_text }));
     }
@@ -131,10 +134,13 @@ fn flags(event: &Event) -> Value {
     flags
 }
 
-/// The subject and the application's variables, with this recipient's own words in them where the message is individual.
-fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
+/// The subject and the application's variables, with a recipient's own words in them where it has a copy.
+pub(in crate::api) fn words_for(
+    message: &MessageSummary,
+    copy: Option<&IndividualCopy>,
+) -> (String, Map<String, Value>) {
     const SUBJECT_OCTETS: usize = 16 * 1024;
-    let (subject, variables) = (&event.message.subject, &event.message.user_variables);
+    let (subject, variables) = (&message.subject, &message.user_variables);
     let filled = |copy: &IndividualCopy| {
         let to: Mailbox = copy.to.parse().ok()?;
         let placeholders = Placeholders::new(&to, &copy.variables);
@@ -142,7 +148,7 @@ fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
         let filled = placeholders.fill_values(variables, USER_VARIABLES_OCTETS);
         Some((subject, filled.unwrap_or_else(|_| variables.clone())))
     };
-    event.copy.as_ref().and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
+    copy.and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
 }
 
 fn message_object(event: &Event, subject: String) -> Value {

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, event, purge, queue, site, suppression};
+use super::super::{claim, copy, dropped, event, purge, queue, site, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -53,6 +53,10 @@ async fn the_queue_is_never_searched_whole() {
         (site::FORGET_IDLE[0], "destination_idle"),
         (site::FORGET_IDLE[1], "site_idle"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
+        (dropped::SOME, "message_unfinished (domain=? AND rowid>?)"),
+        (dropped::SOME, "recipient_message (message=?)"),
+        (dropped::END_WINDOWS, "message_unfinished (domain=?)"),
+        (copy::WHOLE_OF_ADDRESS, "copy_address (message=? AND address=?)"),
         (copy::OF_ADDRESS, "copy_address (message=? AND address=?)"),
         (suppression::OF_ADDRESS, "PRIMARY KEY (domain=? AND list=? AND subject=?)"),
         (suppression::LIST_UP, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
