@@ -44,6 +44,7 @@ mod template;
 mod tests;
 mod tlsrpt;
 mod traffic;
+mod traffic_tag;
 mod webhook;
 mod writer;
 
