@@ -82,6 +82,8 @@ pub(crate) const METRICS_PARTS: usize = 2000;
 pub(crate) const METRICS_PER_PAGE: usize = 1000;
 /// Items on a page of metrics unless the request says otherwise.
 pub(crate) const METRICS_PER_PAGE_DEFAULT: usize = 100;
+/// Most domains that stats are told of at once.
+pub(crate) const STATS_DOMAINS: usize = 10_000;
 /// Most tags on a page.
 pub(crate) const TAGS_PER_PAGE: usize = 1000;
 /// Tags on a page unless the request says otherwise.

@@ -197,7 +197,7 @@ pub(super) fn statement(query: &EventQuery) -> (String, Vec<Value>) {
 }
 
 /// The events of a query. Only words of our own become part of the text; whatever a caller names is bound.
-fn matching(query: &EventQuery) -> (String, Vec<Value>) {
+pub(super) fn matching(query: &EventQuery) -> (String, Vec<Value>) {
     let mut values = Vec::new();
     let domain = match &query.domain {
         Some(domain) => {

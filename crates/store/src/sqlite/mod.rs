@@ -45,6 +45,7 @@ mod tests;
 mod tlsrpt;
 mod tracking;
 mod traffic;
+mod traffic_tag;
 mod webhook;
 mod writer;
 
