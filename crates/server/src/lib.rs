@@ -20,4 +20,5 @@ mod submission;
 mod templates;
 mod text;
 pub mod tlsrpt;
+mod tracking;
 pub mod webhooks;

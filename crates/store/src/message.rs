@@ -106,6 +106,8 @@ pub struct NewMessage {
     pub template: Option<TemplateUse>,
     /// What each recipient's own copy is made with; `None` when the content goes to all as it is.
     pub copies: Option<NewCopies>,
+    /// How what its recipients do is tracked, each by links of its own. Kept as it is and given back as it is.
+    pub tracking: Option<serde_json::Value>,
     /// Of what its sender is to be told by mail; `None` when of nothing.
     pub dsn: Option<DsnRequest>,
     /// The API key that was used.

@@ -95,6 +95,7 @@ impl Notifier {
             recipients: vec![due.return_to.clone()],
             template: None,
             copies: None,
+            tracking: None,
             dsn: None,
             api_key_id: None,
             originating_ip: None,

@@ -87,7 +87,15 @@ async fn a_failure_is_told_with_its_reason() {
     assert!(!text.contains("Secret."), "the header alone, since nobody asked for more");
 
     // The log has the notification, with what became of it; the metrics have the message alone.
-    let own = events(&world, "recipient=app@sender.example").await;
+    let end = Instant::now() + PATIENCE;
+    let own = loop {
+        let own = events(&world, "recipient=app@sender.example").await;
+        if own.len() >= 2 {
+            break own;
+        }
+        assert!(Instant::now() < end, "{own:#?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
     assert_eq!(own.iter().map(|event| &event["event"]).collect::<Vec<_>>(), ["accepted", "delivered"]);
     assert_eq!(own[0]["envelope"]["sender"], "");
     let stats = world.get(&format!("/v3/{DOMAIN}/stats/total?event=accepted&event=delivered&duration=1h")).await;

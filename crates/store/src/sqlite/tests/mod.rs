@@ -14,6 +14,7 @@ mod plans;
 mod posture;
 mod purge;
 mod queue;
+mod retention;
 mod scale;
 mod settings;
 mod site;
@@ -21,6 +22,7 @@ mod sts;
 mod suppression;
 mod template;
 mod tlsrpt;
+mod tracking;
 mod traffic;
 mod webhook;
 
@@ -99,6 +101,7 @@ fn message(recipients: &[&str]) -> NewMessage {
         recipients: recipients.iter().map(|text| address(text)).collect(),
         template: None,
         copies: None,
+        tracking: None,
         dsn: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
