@@ -48,6 +48,13 @@ const CASES: &[Case] = &[
         &[(r#""25""#, "is not an IP address and port")],
     ),
     (
+        "postmaster",
+        r#""ops@example.com""#,
+        "ops@example.com",
+        r#""ops@example.com""#,
+        &[(r#""ops""#, "there is no '@'"), ("true", "must be a text")],
+    ),
+    (
         "certificate",
         r#""Cargo.toml""#,
         "Cargo.toml",
