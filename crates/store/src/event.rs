@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use smtp::{Address, Domain, EnhancedCode};
 
+use crate::tracking::Interaction;
 use crate::{IndividualCopy, MessageSummary, Store, StoreError, Timestamp};
 
 /// What kind of thing happened.
@@ -24,6 +25,10 @@ pub enum EventKind {
     TlsDowngraded,
     /// The recipient complained about the message.
     Complained,
+    /// The recipient's program fetched the picture that tells of it.
+    Opened,
+    /// A link was followed.
+    Clicked,
 }
 
 /// Whether a failure is final.
@@ -70,7 +75,15 @@ macro_rules! words {
     };
 }
 
-words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded", Complained => "complained" });
+words!(EventKind {
+    Accepted => "accepted",
+    Delivered => "delivered",
+    Failed => "failed",
+    TlsDowngraded => "tls-downgraded",
+    Opened => "opened",
+    Clicked => "clicked",
+    Complained => "complained",
+});
 words!(Severity { Temporary => "temporary", Permanent => "permanent" });
 words!(FailureReason {
     Generic => "generic",
@@ -158,6 +171,8 @@ pub struct Event {
     pub downgrade: Option<serde_json::Value>,
     /// What the report says: of a complaint (RFC 5965), or of a failure that was reported after the delivery (RFC 3464).
     pub report: Option<serde_json::Value>,
+    /// What the recipient did.
+    pub interaction: Option<Interaction>,
     /// The recipient's own copy, where there is one; without its variables if they exceed 16 KiB.
     pub copy: Option<IndividualCopy>,
     /// The message that it belongs to; events of one page share it.
@@ -261,7 +276,7 @@ pub enum Filter {
 /// What a [`Filter`] looks at. A field that an event does not have matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// `accepted`, `delivered`, `failed`, `complained`, `tls-downgraded`.
+    /// `accepted`, `delivered`, `failed`, `tls-downgraded`, `opened`, `clicked`, `complained`.
     Event,
     /// `temporary`, `permanent`.
     Severity,

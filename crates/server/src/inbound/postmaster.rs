@@ -90,6 +90,7 @@ impl Inbound {
             expires_at: None,
             template: None,
             copies: None,
+            tracking: None,
             recipients: vec![to.clone()],
             api_key_id: None,
             originating_ip: Some(ip),

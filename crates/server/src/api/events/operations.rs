@@ -11,7 +11,7 @@ use crate::api::tls::observed;
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
     let filters = [
-        ("event", "accepted, delivered, failed, complained, tls-downgraded"),
+        ("event", "accepted, delivered, failed, opened, clicked, complained, tls-downgraded"),
         ("severity", "temporary, permanent"),
         ("recipient", "Whole address, or a part"),
         ("recipients", "Anybody the message went to"),
@@ -63,7 +63,7 @@ fn event_page() -> Schema {
 
 fn event() -> Schema {
     let event = object([
-        ("event", choice(["accepted", "delivered", "failed", "complained", "tls-downgraded"]).required()),
+        ("event", event_kinds().required()),
         ("id", text().required()),
         ("timestamp", unix_seconds().required()),
         ("log-level", text()),
@@ -76,8 +76,15 @@ fn event() -> Schema {
         ("delivery-status", delivery_status()),
         ("feedback-report", feedback_report()),
         ("tls-downgrade", downgrade()),
+        ("ip", text().about("Who opened it or followed a link")),
+        ("url", text().about("The link that was followed")),
+        ("client-info", any_object().about("With which program")),
     ]);
     named("Event", event.and_more())
+}
+
+fn event_kinds() -> Schema {
+    choice(["accepted", "delivered", "failed", "opened", "clicked", "complained", "tls-downgraded"])
 }
 
 fn delivery_status() -> Schema {
