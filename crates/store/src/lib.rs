@@ -28,6 +28,7 @@ mod location;
 mod message;
 pub mod posture;
 mod queue;
+pub mod rotation;
 mod secret;
 mod site;
 mod sqlite;

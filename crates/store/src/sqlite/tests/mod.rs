@@ -13,6 +13,7 @@ mod plans;
 mod posture;
 mod purge;
 mod queue;
+mod rotation;
 mod scale;
 mod settings;
 mod site;
