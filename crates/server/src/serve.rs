@@ -122,6 +122,7 @@ impl Server {
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
         let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns.clone())
             .with_webhook_client(web.clone())
+            .keeping(config.retention())
             .tracked_at(config.tracking_url.clone());
         let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
@@ -321,18 +322,22 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Deletes what is older than its retention, now and every hour.
+/// Deletes what is older, or more, than may be kept, now and every hour.
 async fn purge(store: Store, config: Config, mut stop: watch::Receiver<bool>) {
+    let general = config.retention();
     loop {
         let now = Timestamp::now();
         let old = Purge { events_before: now - config.event_retention, wire_before: now - config.message_retention };
         let purged = tokio::select! {
-            purged = async { store.purge_traffic(now).await.and(store.purge(old).await) } => purged,
+            purged = async {
+                store.purge_traffic(now).await?;
+                Ok::<_, StoreError>((store.purge(old).await?, store.purge_domains(now, general).await?))
+            } => purged,
             _ = stop.wait_for(|stopping| *stopping) => return,
         };
         match purged {
-            Ok(purged) => tracing::debug!(?purged, "deleted what is older than its retention"),
-            Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+            Ok((old, beyond)) => tracing::debug!(?old, ?beyond, "deleted what is older or more than may be kept"),
+            Err(error) => tracing::warn!(%error, "cannot delete what is older or more than may be kept"),
         }
         tokio::select! {
             () = tokio::time::sleep(PURGE_EVERY) => {}

@@ -13,6 +13,7 @@ mod plans;
 mod posture;
 mod purge;
 mod queue;
+mod retention;
 mod rotation;
 mod scale;
 mod settings;
