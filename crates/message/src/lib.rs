@@ -1,7 +1,7 @@
 //! Messages as bytes (RFC 5322, MIME): composed from the parts that an application hands over, or accepted whole.
 //!
 //! - [`compose()`] builds a message from a [`Draft`].
-//! - [`rewrite()`] changes texts of a message, so that one content serves many recipients.
+//! - [`rewrite()`] changes texts of a message, so that one content serves many recipients; [`links`] finds links in them.
 //! - [`read()`] takes one apart, for those who want to see it.
 //! - [`accept()`] takes a message that somebody else built, and changes as little of it as it must.
 //!
@@ -22,6 +22,7 @@ pub mod header;
 pub mod identity;
 pub mod limits;
 mod lines;
+pub mod links;
 pub mod mailbox;
 mod parts;
 pub mod read;

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::api::tracking::Tracker;
 use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
@@ -73,6 +74,7 @@ pub struct Server {
     first_key: Option<Secret>,
     store: Store,
     tally: Tally,
+    tracking: Arc<Tracker>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<&'static str>,
 }
@@ -117,8 +119,10 @@ impl Server {
         )
         .with_return_paths(return_paths.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app =
-            App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns)
+            .with_webhook_client(web.clone())
+            .tracked_at(config.tracking_url.clone());
+        let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
         let smtp = smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?;
         let router = api::router(app);
@@ -154,6 +158,7 @@ impl Server {
             first_key,
             store,
             tally,
+            tracking,
             stop,
             tasks,
         })
@@ -215,6 +220,7 @@ impl Server {
         }
         // The last deliveries were counted after the task that writes counts had ended.
         self.tally.flush(&self.store).await;
+        self.tracking.finish().await;
         // What was not finished in time is due again at the next start; other servers need not wait for the lease.
         if let Err(error) = self.store.release_leases().await {
             tracing::warn!(%error, "leases are not given back and end by themselves");

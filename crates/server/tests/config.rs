@@ -74,6 +74,13 @@ const CASES: &[Case] = &[
         ],
     ),
     (
+        "tracking_url",
+        r#""https://click.example.com/""#,
+        "https://click.example.com",
+        r#""https://click.example.com""#,
+        &[(r#""click.example.com""#, "must be a plain http or https URL")],
+    ),
+    (
         "store",
         r#""sqlite:/var/lib/waxwing""#,
         "sqlite:/var/lib/waxwing",

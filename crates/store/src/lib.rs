@@ -37,6 +37,7 @@ pub mod suppression;
 pub mod template;
 mod time;
 pub mod tlsrpt;
+pub mod tracking;
 pub mod traffic;
 pub mod webhook;
 

@@ -106,6 +106,13 @@ pub(crate) const REPORTS_PER_PAGE: usize = 100;
 /// Reports on a page unless the request says otherwise.
 pub(crate) const REPORTS_PER_PAGE_DEFAULT: usize = 20;
 
+/// Events of recipients' programs that wait to be written at the same time. Further ones are left out.
+pub(crate) const TRACKED_AT_ONCE: usize = 1000;
+/// Calls of links from one address that are told in a minute. A company may share one.
+pub(crate) const TRACKED_PER_MINUTE: u32 = 600;
+/// Most addresses whose calls are counted.
+pub(crate) const TRACKED_ADDRESSES: usize = 10_000;
+
 /// How long the store's word on an API key holds. What another process changes is seen after that.
 pub(crate) const KEY_FRESH: Duration = Duration::from_secs(1);
 /// How long a good key is let in from an address that guesses keys.

@@ -21,6 +21,7 @@ mod suppressions;
 mod templates;
 mod tls;
 mod tls_reports;
+pub(crate) mod tracking;
 mod webhooks;
 
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub struct App {
     uploads: Arc<tls_reports::Gate>,
     /// Hashes passwords, for all who have any to hash.
     pub(crate) passwords: Arc<Passwords>,
+    /// What recipients do.
+    pub(crate) tracking: Arc<tracking::Tracker>,
     webhook_tester: webhooks::Tester,
     /// Who reads a whole message.
     readings: Arc<Semaphore>,
@@ -69,6 +72,7 @@ impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
     /// links are made of what the client called us. `sending_dns` looks for the records of domains.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
+        let tracking = Arc::new(tracking::Tracker::new(public_url.clone()));
         App {
             store,
             wake,
@@ -78,8 +82,17 @@ impl App {
             door: Arc::default(),
             uploads: Arc::default(),
             passwords: Arc::default(),
+            tracking,
             webhook_tester: webhooks::Tester::new(None),
             readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
+        }
+    }
+
+    /// With links of its own public address for what recipients do.
+    pub fn tracked_at(self, url: Option<Url>) -> App {
+        match url {
+            Some(url) => App { tracking: Arc::new(tracking::Tracker::new(Some(url))), ..self },
+            None => self,
         }
     }
 
@@ -105,6 +118,7 @@ fn operations() -> Vec<Operation> {
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),
+        ("tracking", tracking::operations()),
         ("webhooks", webhooks::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),

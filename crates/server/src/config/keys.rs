@@ -134,6 +134,14 @@ pub const KEYS: &[Key] = &[
         show: |config| config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
     },
     Key {
+        name: "tracking_url",
+        shape: Shape::Text,
+        meaning: "Base of the links in messages that tell what recipients do; see [Tracking](#tracking).",
+        unset: Some("`public_url`; without either nothing is tracked"),
+        read: set!(Some(tracking_url), base_url()),
+        show: |config| config.tracking_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
+    },
+    Key {
         name: "store",
         shape: Shape::Text,
         meaning: "Where messages, events, domains and keys are kept: `sqlite:` and a directory.",

@@ -46,6 +46,9 @@ pub struct Config {
     pub certificate_key: Option<PathBuf>,
     /// Base of the URLs that the API hands out, without a slash at the end. Default: what the request's `Host` says.
     pub public_url: Option<Url>,
+    /// Base of the links in messages that tell what recipients do, without a slash at the end. Default: `public_url`;
+    /// without either nothing is tracked.
+    pub tracking_url: Option<Url>,
     /// Where messages, events, domains and keys are kept. Default `sqlite:./data`.
     pub store: Location,
     /// An API key that exists from the first start on, 16 to 256 characters. Default: one is made and shown once.
@@ -136,6 +139,7 @@ impl Default for Config {
             certificate: None,
             certificate_key: None,
             public_url: None,
+            tracking_url: None,
             store: "sqlite:./data".parse().expect("the default location is one"),
             api_key: None,
             resolver: None,

@@ -16,5 +16,6 @@ mod stored;
 mod submission;
 mod suppressions;
 mod table;
+mod tracking;
 mod webhooks;
 mod world;

@@ -4,7 +4,7 @@ use policy::tls::{Fallback, TlsSettings, WhenLeft};
 use rusqlite::{Connection, Row, params};
 use smtp::Domain;
 
-use super::row::{get, number, optional_word, parsed, time};
+use super::row::{from_json, get, number, optional_word, parsed, time};
 use super::{Engine, is_duplicate};
 use crate::{DomainQuery, DomainSort, NewDomain, SendingDomain, StoreError};
 
@@ -149,6 +149,7 @@ fn domain(row: &Row<'_>) -> Result<SendingDomain, StoreError> {
         name: parsed(row, "name")?,
         created_at: time(row, "created_at")?,
         verified: get(row, "verified")?,
+        tracking: from_json(row, "tracking")?,
         tls: TlsSettings {
             require_tls: get(row, "require_tls")?,
             skip_verification: get(row, "skip_verification")?,

@@ -9,7 +9,7 @@
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
 //!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`secret`],
-//!   [`bounce`].
+//!   [`bounce`], [`tracking`].
 
 mod bounce;
 mod claim;
@@ -43,6 +43,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod tracking;
 mod traffic;
 mod traffic_tag;
 mod webhook;

@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     super::secret::TABLES,
     super::bounce::TABLES,
     super::dropped::TABLES,
+    super::tracking::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -4,6 +4,7 @@
 use message::Mailbox;
 use serde_json::{Map, Value, json};
 use store::template::TemplateUse;
+use store::tracking::Interaction;
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
@@ -48,6 +49,15 @@ pub(in crate::api) fn event(event: &Event, base: &str) -> Value {
             put("originating-ip", ip.to_string().into());
         }
     }
+    if let Some(Interaction { ip, url, client }) = &event.interaction {
+        if let Some(ip) = ip {
+            put("ip", ip.to_string().into());
+        }
+        if let Some(url) = url {
+            put("url", url.as_str().into());
+        }
+        put("client-info", client.clone());
+    }
     if let Some(attempt) = &event.attempt {
         let mut status = delivery_status(attempt);
         if let Some(report) = &event.bounce {
@@ -86,12 +96,13 @@ fn weight(event: &Event) -> usize {
     };
     let copy = event.copy.as_ref().map_or(0, |copy| copy.variables.len() * 64);
     let texts = message.header_to.len() + message.header_from.len() + message.subject.len();
-    OTHER_OCTETS + texts + recipients + copy + files.sum::<usize>()
+    let url = event.interaction.as_ref().and_then(|done| done.url.as_ref()).map_or(0, String::len);
+    OTHER_OCTETS + texts + url + recipients + copy + files.sum::<usize>()
 }
 
 fn log_level(event: &Event) -> &'static str {
     match (event.kind, event.severity) {
-        (EventKind::Accepted | EventKind::Delivered, _) => "info",
+        (EventKind::Accepted | EventKind::Delivered | EventKind::Opened | EventKind::Clicked, _) => "info",
         (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded, _) => "warn",
         (EventKind::Failed, _) => "error",
     }

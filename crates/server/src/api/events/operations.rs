@@ -11,7 +11,7 @@ use crate::api::tls::observed;
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
     let filters = [
-        ("event", "accepted, delivered, failed, tls-downgraded"),
+        ("event", "accepted, delivered, failed, opened, clicked, tls-downgraded"),
         ("severity", "temporary, permanent"),
         ("recipient", "Whole address, or a part"),
         ("recipients", "Anybody the message went to"),
@@ -63,7 +63,7 @@ fn event_page() -> Schema {
 
 fn event() -> Schema {
     let event = object([
-        ("event", choice(["accepted", "delivered", "failed", "tls-downgraded"]).required()),
+        ("event", choice(["accepted", "delivered", "failed", "opened", "clicked", "tls-downgraded"]).required()),
         ("id", text().required()),
         ("timestamp", unix_seconds().required()),
         ("log-level", text()),
@@ -75,6 +75,9 @@ fn event() -> Schema {
         ("tls-settings", any_object().about("What was asked for, in accepted events")),
         ("delivery-status", delivery_status()),
         ("tls-downgrade", downgrade()),
+        ("ip", text().about("Who opened it or followed a link")),
+        ("url", text().about("The link that was followed")),
+        ("client-info", any_object().about("With which program")),
     ]);
     named("Event", event.and_more())
 }

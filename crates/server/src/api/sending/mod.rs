@@ -20,7 +20,7 @@ use store::{AttachmentSummary, Method, NewCopies, NewMessage, SendingDomain, Tim
 
 pub(super) use self::request::addresses_to;
 pub(super) use operations::operations;
-pub(crate) use options::{excerpt, not_supported, once, plain_name, yes_no};
+pub(crate) use options::{excerpt, not_supported, once, plain_name, tracked_links, yes_no};
 pub(crate) use submitted::{Refused, Submitted};
 
 use self::options::Options;
@@ -197,6 +197,7 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         content_type: file.content_type,
         size: file.size as u64,
     };
+    let tracking = app.tracking.resolve(options.tracking, &domain.tracking)?;
     let new = NewMessage {
         return_path: if null_return_path { String::new() } else { return_path(&message, &domain.name) },
         header_from: message.from_text(),
@@ -219,6 +220,7 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         recipients,
         copies,
         template,
+        tracking: tracking.map(|tracking| tracking.to_json()),
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     };

@@ -65,6 +65,7 @@ fn new_message(
         recipients,
         template: message.template,
         copies: None,
+        tracking: shown.tracking,
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     })

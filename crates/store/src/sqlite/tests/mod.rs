@@ -20,6 +20,7 @@ mod sts;
 mod suppression;
 mod template;
 mod tlsrpt;
+mod tracking;
 mod traffic;
 mod webhook;
 
@@ -98,6 +99,7 @@ fn message(recipients: &[&str]) -> NewMessage {
         recipients: recipients.iter().map(|text| address(text)).collect(),
         template: None,
         copies: None,
+        tracking: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
     }
