@@ -25,6 +25,7 @@ async function main() {
   await tags();
   await tagsOfAll();
   await signingKey();
+  await tracking();
 }
 
 async function records() {
@@ -282,6 +283,45 @@ async function signingKey() {
   assert.notEqual(after.http_signing_key, before.http_signing_key);
   assert.equal((await client.accountManagement.getWebhookSigningKey()).http_signing_key, after.http_signing_key);
   console.log("the webhook signing key: read, made anew");
+}
+
+async function tracking() {
+  const { domainTracking } = client.domains;
+  const opens = await domainTracking.updateTracking(domain, "open", { active: true });
+  assert.match(opens.message, /tracking settings have been updated/);
+  assert.equal(opens.open.active, true);
+  assert.equal((await domainTracking.updateTracking(domain, "click", { active: "htmlonly" })).click.active, "htmlonly");
+  const settings = await domainTracking.getTracking(domain);
+  assert.deepEqual([settings.open.active, settings.click.active], [true, "htmlonly"]);
+
+  const mail = { from: `app@${domain}`, subject: "x", html: '<p><a href="https://example.com/shop?a=1&amp;b=2">shop</a></p>' };
+  await client.messages.create(domain, { ...mail, to: "tracked@verified.test", "o:tag": "watched" });
+  await client.messages.create(domain, { ...mail, to: "untracked@verified.test", "o:tracking": false });
+  for (const name of ["tracked", "untracked"]) await scene.outcome(domain, `${name}@verified.test`);
+  const links = (recipient) => {
+    const message = scene.kept(process.env.SINK_VERIFIED, recipient).replace(/=\r\n/g, "").replaceAll("=3D", "=");
+    return [...message.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, link]) => new URL(link));
+  };
+  assert.deepEqual(links("untracked@verified.test").map(({ host }) => host), ["example.com"]);
+  const tracked = links("tracked@verified.test");
+  assert.deepEqual(tracked.map(({ host }) => host), ["track.sender.test", "track.sender.test"]);
+  const [click, open] = await Promise.all(
+    tracked.map(({ pathname, search }) => fetch(scene.url + pathname + search, { redirect: "manual" })),
+  );
+  assert.deepEqual([click.status, click.headers.get("location")], [302, "https://example.com/shop?a=1&b=2"]);
+  assert.match(open.headers.get("content-type"), /^image\//);
+  for (const deadline = Date.now() + 30_000; ; await new Promise((go) => setTimeout(go, 100))) {
+    const { items } = await client.events.get(domain, { event: "opened OR clicked", tags: "watched" });
+    if (items.length === 2) {
+      assert.equal(items.find(({ event }) => event === "clicked").url, "https://example.com/shop?a=1&b=2");
+      assert.ok(items.every(({ recipient }) => recipient === "tracked@verified.test"));
+      break;
+    }
+    assert.ok(Date.now() < deadline, "no events of what the recipient did within 30 s");
+  }
+  const stats = await client.stats.getDomain(domain, { event: ["opened", "clicked"], duration: "1d" });
+  assert.deepEqual([sum(stats.stats, (at) => at.opened.total), sum(stats.stats, (at) => at.clicked.total)], [1, 1]);
+  console.log("tracking: set for the domain, taken back for a message; opens and clicks told and counted");
 }
 
 const sum = (parts, of) => parts.map(of).reduce((one, other) => one + other, 0);

@@ -30,6 +30,7 @@ def main():
         numbers(client)
         tags(client)
         queues(client)
+        tracking(client)
 
 
 def answered(response, status=200):
@@ -230,6 +231,21 @@ def queues(client):
     event = outcome(DOMAIN, "later@verified.test")
     expect("what was dropped", ("failed", "permanent"), (event["event"], event["severity"]))
     print("queues: told of; what waited in them is dropped")
+
+
+def tracking(client):
+    changed = answered(client.domains_tracking_open.put(domain=DOMAIN, data={"active": "yes", "place_at_the_top": "yes"}))
+    expect("opens", (True, True), (changed["open"]["active"], changed["open"]["place_at_the_top"]))
+    expect("clicks", True, answered(client.domains_tracking_click.put(domain=DOMAIN, data={"active": True}))["click"]["active"])
+    settings = answered(client.domains_tracking.get(domain=DOMAIN))["tracking"]
+    expect("settings", (True, True), (settings["open"]["active"], settings["click"]["active"]))
+    mail = {"from": f"app@{DOMAIN}", "to": "tracked@verified.test", "subject": "x", "text": "see https://example.com/shop"}
+    answered(client.messages.create(domain=DOMAIN, data=mail))
+    expect("sent", VERIFIED, how(DOMAIN, "tracked@verified.test"))
+    text = kept(SINK_VERIFIED, "tracked@verified.test").get_content()
+    expect("the link leads to us", (True, False), ("http://track.sender.test/" in text, "example.com" in text))
+    answered(client.domains_tracking_click.put(domain=DOMAIN, data={"active": False}))
+    print("tracking: set, read, set back; links replaced")
 
 
 if __name__ == "__main__":
