@@ -13,6 +13,8 @@ pub mod doctor;
 mod inbound;
 mod notices;
 pub mod queue;
+mod remembered;
+mod rotation;
 pub mod sending_dns;
 pub mod serve;
 mod smtpd;

@@ -23,6 +23,7 @@ use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
 use crate::notices::Notifier;
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
+use crate::rotation;
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::{CertificateError, Certificates};
 use crate::submission::{self, Listeners, Running};
@@ -120,7 +121,7 @@ impl Server {
         )
         .with_return_paths(return_paths.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns)
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns.clone())
             .with_webhook_client(web.clone())
             .keeping(config.retention())
             .tracked_at(config.tracking_url.clone());
@@ -140,6 +141,7 @@ impl Server {
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }
+        tasks.spawn(named("DKIM keys", rotation::run(store.clone(), sending_dns, stopped.clone())));
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
         for (part, running) in smtp {
             tasks.spawn(named(part, running));
@@ -251,7 +253,15 @@ fn smtp(
     let tls = certificates.server_config()?;
     parts.extend(submission::start(listeners, tls.clone(), config, app.clone(), stop));
     if let Some((listener, return_paths)) = bounces {
-        let running = inbound::run(listener, tls, config.clone(), app.store.clone(), return_paths, stop.clone());
+        let running = inbound::run(
+            listener,
+            tls,
+            config.clone(),
+            app.store.clone(),
+            return_paths,
+            app.wake.clone(),
+            stop.clone(),
+        );
         parts.push(("bounces", Box::pin(running)));
     }
     parts.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stop.clone()))));
@@ -296,6 +306,9 @@ fn warn_about(config: &Config) {
     }
     if config.bounce_listen.is_some() && matches!(config.ehlo_name, EhloName::Literal(_)) {
         tracing::warn!("bounce_listen does nothing while ehlo_name is an address: no MX record can name this server");
+    }
+    if config.bounce_listen.is_some() && config.postmaster.is_none() {
+        tracing::warn!("postmaster is not set: mail to the postmaster of this server is refused (RFC 5321 §4.5.1)");
     }
     for warning in config.ended_rules(jiff::Timestamp::now().as_second()) {
         tracing::warn!("{warning}");

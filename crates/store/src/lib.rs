@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 pub mod bounce;
+pub mod complaint;
 mod copy;
 mod credential;
 pub mod dkim;
@@ -30,6 +31,7 @@ mod message;
 pub mod posture;
 mod queue;
 pub mod retention;
+pub mod rotation;
 mod secret;
 mod site;
 mod sqlite;

@@ -17,7 +17,7 @@ use super::in_flight::{InFlight, released};
 use super::limiter::{Changed, Limiter, Slot};
 use super::prepare::{Prepare, Unprepared};
 use super::{LEASE, STORE_PAUSE, outcome, sessions};
-use crate::inbound::ReturnPaths;
+use crate::inbound::{ReturnPaths, WayBack};
 use crate::tlsrpt::Tally;
 
 /// A site whose attempts take no longer is prompt.
@@ -117,7 +117,8 @@ impl Shared {
         if !may_go {
             return job.recipients.iter().map(|recipient| released(recipient.id)).collect::<Vec<_>>().into();
         }
-        let wire = match self.prepare.content(job).await {
+        let (return_path, way_back) = self.return_path_of(job).await;
+        let wire = match self.prepare.content(job, way_back.as_ref()).await {
             Ok(wire) => wire,
             Err(Unprepared::ContentLost) => return outcome::content_lost(job).into(),
             Err(Unprepared::Refused(words)) => return outcome::refused(job, &words).into(),
@@ -126,12 +127,10 @@ impl Shared {
             }
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let own = return_path(job);
-        let ours = self.return_path_of(job).await;
-        let recipient_dsn = dsn_of_recipients(job, ours.is_some());
+        let recipient_dsn = dsn_of_recipients(job, way_back.is_some());
         let delivery_job = delivery::Job {
             destination: &job.destination,
-            return_path: ours.as_ref().unwrap_or(&own),
+            return_path: &return_path,
             recipients: &recipients,
             wire: &wire,
             sender: job.tls,
@@ -151,14 +150,17 @@ impl Shared {
         }
     }
 
-    /// One that leads here, where reports find the way, in the place of the message's own. Mail that has none gets none.
-    async fn return_path_of(&self, job: &Job) -> Option<ReturnPath> {
-        let return_paths = self.return_paths.as_ref().filter(|_| return_path(job) != ReturnPath::Null)?;
+    /// One that leads here, where reports find the way; else the message's own. Mail that has none gets none.
+    async fn return_path_of(&self, job: &Job) -> (ReturnPath, Option<WayBack>) {
+        // What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
+        let Ok(own) = job.return_path.parse() else { return (ReturnPath::Null, None) };
+        let Some(return_paths) = &self.return_paths else { return (ReturnPath::Address(own), None) };
         match return_paths.of(&self.store, job).await {
-            Ok(ours) => ours.map(ReturnPath::Address),
+            Ok(Some(ours)) => (ReturnPath::Address(ours.return_path.clone()), Some(ours)),
+            Ok(None) => (ReturnPath::Address(own), None),
             Err(error) => {
-                tracing::warn!(%error, message_id = job.message_id, "cannot look up where failure reports go");
-                None
+                tracing::warn!(%error, message_id = job.message_id, "cannot look up where reports go");
+                (ReturnPath::Address(own), None)
             }
         }
     }
@@ -216,11 +218,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// The message's own. What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
-fn return_path(job: &Job) -> ReturnPath {
-    job.return_path.parse().map_or(ReturnPath::Null, ReturnPath::Address)
 }
 
 /// What the next host is asked to report, if it offers that.

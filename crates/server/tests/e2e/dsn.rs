@@ -131,7 +131,7 @@ async fn nobody_is_told_who_did_not_ask() {
     }
     let asked = submit(&mut client, "<app@good.test>", &["<a@none.test> NOTIFY=FAILURE"], "").await;
     let good = world.lab.receiver("good");
-    assert_eq!(told(&good, 1).await[0].0, asked);
+    assert_eq!(told(good, 1).await[0].0, asked);
     let last = submit(&mut client, "<app@sender.example>", &["<a@none.test>"], "").await;
     assert_eq!(told(&home, 1).await[0].0, last);
 }

@@ -9,10 +9,11 @@
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
 //!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`secret`],
-//!   [`bounce`], [`tracking`], [`dsn`].
+//!   [`bounce`], [`complaint`], [`tracking`], [`dsn`].
 
 mod bounce;
 mod claim;
+mod complaint;
 mod copy;
 mod credential;
 mod dkim;
@@ -33,6 +34,7 @@ mod queue;
 mod readers;
 mod reserve;
 mod retention;
+mod rotation;
 mod row;
 mod schema;
 mod secret;

@@ -28,6 +28,8 @@ const STEPS: &[&str] = &[
     super::dropped::TABLES,
     super::tracking::TABLES,
     super::retention::TABLES,
+    super::rotation::TABLES,
+    super::complaint::TABLES,
     super::dsn::TABLES,
 ];
 

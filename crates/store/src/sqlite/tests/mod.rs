@@ -2,6 +2,7 @@
 
 mod accept;
 mod bounce;
+mod complaint;
 mod copies;
 mod credentials;
 mod disaster;
@@ -15,6 +16,7 @@ mod posture;
 mod purge;
 mod queue;
 mod retention;
+mod rotation;
 mod scale;
 mod settings;
 mod site;
