@@ -16,6 +16,8 @@ async function main() {
   await connection();
   await sending();
   await options();
+  await stored();
+  await suppressions();
   await templates();
   await paging();
   await mistakes();
@@ -100,6 +102,31 @@ async function options() {
   await client.messages.create(domain, { to: "mime@verified.test", message });
   assert.deepEqual(scene.how(await scene.outcome(domain, "mime@verified.test")), ["delivered", true, true]);
   console.log("TLS options: message over domain in both directions; ready-made MIME");
+}
+
+async function stored() {
+  const { storage } = await scene.outcome(domain, "one@verified.test");
+  const message = await client.messages.retrieveStoredEmail(domain, storage.key);
+  assert.equal(message.Subject, scene.subject);
+  assert.equal(message["body-html"], "<p>Zażółć</p>");
+  assert.deepEqual(message.attachments.map(({ size }) => size), [scene.attachment.length]);
+  const again = await client.messages.resendEmail(domain, storage.key, "again@verified.test");
+  assert.match(again.id, /^<.+@.+>$/);
+  assert.deepEqual(scene.how(await scene.outcome(domain, "again@verified.test")), ["delivered", true, true]);
+  assert.ok(scene.holds(scene.kept(process.env.SINK_VERIFIED, "again@verified.test"), scene.attachment));
+  console.log("stored messages: read, and sent once more with all that was in it");
+}
+
+async function suppressions() {
+  const lists = client.suppressions;
+  await lists.create(domain, "bounces", { address: "gone@verified.test", code: "550", error: "no such user" });
+  assert.deepEqual((await lists.list(domain, "bounces")).items.map(({ address }) => address), ["gone@verified.test"]);
+  assert.equal((await lists.get(domain, "bounces", "gone@verified.test")).error, "no such user");
+  await lists.destroy(domain, "bounces", "gone@verified.test");
+  assert.equal((await scene.rejected(lists.get(domain, "bounces", "gone@verified.test"))).status, 404);
+  const queues = await client.messages.getMessagesQueueStatus(domain);
+  assert.deepEqual([queues.regular.is_disabled, queues.scheduled.is_disabled], [false, false]);
+  console.log("suppressions: a bounce made, listed, read, deleted");
 }
 
 async function templates() {

@@ -43,6 +43,8 @@ def main():
         connection(client)
         sending(client)
         options(client)
+        stored(client)
+        suppressions(client)
         paging(client)
         mistakes(client)
         webhooks(client)
@@ -119,6 +121,32 @@ def options(client):
     both = {"o:require-tls": True, "o:skip-verification": True}
     expect("without verification", UNVERIFIED, send("skipped@verified.test", **both))
     print("TLS options: message over domain in both directions, as Python's own booleans")
+
+
+def stored(client):
+    storage = outcome(DOMAIN, "one@verified.test")["storage"]
+    message = answered(client.resendmessage.get(domain=DOMAIN, storage_url=storage["url"]))
+    expect("subject", SUBJECT, message["Subject"])
+    expect("html", HTML, message["body-html"])
+    expect("attachments", [len(ATTACHMENT)], [file["size"] for file in message["attachments"]])
+    data = {"to": "again@verified.test"}
+    again = answered(client.resendmessage.create(domain=DOMAIN, storage_url=storage["url"], data=data))
+    expect("answer", "Queued. Thank you.", again["message"])
+    expect("what is sent once more", VERIFIED, how(DOMAIN, "again@verified.test"))
+    expect_intact(kept(SINK_VERIFIED, "again@verified.test"))
+    print("stored messages: read, and sent once more with all that was in it")
+
+
+def suppressions(client):
+    data = {"address": "gone@verified.test", "code": "550", "error": "no such user"}
+    answered(client.bounces.create(domain=DOMAIN, data=data))
+    listed = answered(client.bounces.get(domain=DOMAIN))
+    expect("bounces", ["gone@verified.test"], [item["address"] for item in listed["items"]])
+    one = answered(client.bounces.get(domain=DOMAIN, bounce_address="gone@verified.test"))
+    expect("error", "no such user", one["error"])
+    answered(client.bounces.delete(domain=DOMAIN, bounce_address="gone@verified.test"))
+    answered(client.bounces.get(domain=DOMAIN, bounce_address="gone@verified.test"), 404)
+    print("suppressions: a bounce made, listed, read, deleted")
 
 
 def paging(client):

@@ -1,7 +1,8 @@
 //! Messages as bytes (RFC 5322, MIME): composed from the parts that an application hands over, or accepted whole.
 //!
 //! - [`compose()`] builds a message from a [`Draft`].
-//! - [`rewrite()`] changes texts of a message, so that one content serves many recipients.
+//! - [`rewrite()`] changes texts of a message, so that one content serves many recipients; [`links`] finds links in them.
+//! - [`read()`] takes one apart, for those who want to see it.
 //! - [`accept()`] takes a message that somebody else built, and changes as little of it as it must.
 //!
 //! Both end in a [`Message`]: content with CRLF line endings, not yet dot-stuffed, and what events tell about it. That
@@ -21,8 +22,10 @@ pub mod header;
 pub mod identity;
 pub mod limits;
 mod lines;
+pub mod links;
 pub mod mailbox;
 mod parts;
+pub mod read;
 pub mod rewrite;
 mod section;
 mod summary;
@@ -34,6 +37,7 @@ pub use compose::{Attachment, ComposeError, Draft, compose};
 pub use header::HeaderError;
 pub use identity::Identity;
 pub use mailbox::{Mailbox, MailboxError};
+pub use read::read;
 pub use rewrite::{Changes, RewriteError, rewrite};
 pub use summary::{AttachmentSummary, Message};
 pub use text::html_to_text;

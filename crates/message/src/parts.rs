@@ -3,6 +3,8 @@
 //! One pass over the lines, with a stack of boundaries: the cost is bounded by the size of the message, whatever its
 //! structure. (A parser that looks ahead for each boundary is slow on a message that announces many and has none.)
 
+use std::ops::Range;
+
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::limits::{ATTACHMENTS, MIME_DEPTH, PART_HEADER_OCTETS};
@@ -13,6 +15,21 @@ use crate::summary::AttachmentSummary;
 /// The attachments of a message: the parts that have a name, are meant as attachments, or are no text. Nested messages are
 /// told as one file.
 pub(crate) fn attachments(section: &Section<'_>) -> Vec<AttachmentSummary> {
+    files(section).into_iter().map(|file| file.summary).collect()
+}
+
+/// An attachment, and where its content is.
+pub(crate) struct Found {
+    pub(crate) summary: AttachmentSummary,
+    /// The name by which HTML shows it (RFC 2392), without brackets.
+    pub(crate) content_id: Option<String>,
+    pub(crate) coding: Coding,
+    /// In the body of the message, with the line break that belongs to the boundary.
+    pub(crate) octets: Range<usize>,
+}
+
+/// The attachments, in order, with their content.
+pub(crate) fn files(section: &Section<'_>) -> Vec<Found> {
     let describes_body = |name: &str| name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("Content-"));
     let fields = section.fields.iter().filter(|field| describes_body(field.name));
     let header: Vec<u8> = fields.flat_map(|field| field.bytes).copied().collect();
@@ -21,13 +38,14 @@ pub(crate) fn attachments(section: &Section<'_>) -> Vec<AttachmentSummary> {
         parser: MessageParser::new().with_mime_headers(),
         boundaries: Vec::new(),
         state: State::Between,
+        at: 0,
         found: Vec::new(),
     };
     walk.begin(&header);
     for line in section.body.split_inclusive(|b| *b == b'\n') {
         walk.line(line);
     }
-    walk.end_part();
+    walk.end_part(walk.at);
     walk.found
 }
 
@@ -36,7 +54,9 @@ struct Walk {
     /// Of the multiparts that are open, outermost first.
     boundaries: Vec<String>,
     state: State,
-    found: Vec<AttachmentSummary>,
+    /// How much of the body was read.
+    at: usize,
+    found: Vec<Found>,
 }
 
 enum State {
@@ -45,11 +65,12 @@ enum State {
     /// In the header of a part, as far as it was read.
     Header(Vec<u8>),
     /// In the content of an attachment.
-    File(AttachmentSummary, Coding),
+    File(Found),
 }
 
+/// The transfer encoding of a part (RFC 2045 §6).
 #[derive(Clone, Copy)]
-enum Coding {
+pub(crate) enum Coding {
     Plain,
     Base64,
     QuotedPrintable,
@@ -58,8 +79,10 @@ enum Coding {
 impl Walk {
     fn line(&mut self, line: &[u8]) {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+        let start = self.at;
+        self.at += line.len();
         if let Some((depth, closes)) = delimiter(&self.boundaries, text) {
-            self.end_part();
+            self.end_part(start);
             self.boundaries.truncate(if closes { depth } else { depth + 1 });
             self.state = if closes { State::Between } else { State::Header(Vec::new()) };
             return;
@@ -72,7 +95,7 @@ impl Walk {
             }
             State::Header(header) if header.len() + line.len() <= PART_HEADER_OCTETS => header.extend_from_slice(line),
             State::Header(_) => {}
-            State::File(summary, coding) => summary.size += coding.decoded(line),
+            State::File(file) => file.summary.size += file.coding.decoded(line),
         }
     }
 
@@ -104,14 +127,17 @@ impl Walk {
                     Some("quoted-printable") => Coding::QuotedPrintable,
                     _ => Coding::Plain,
                 };
-            self.state = State::File(AttachmentSummary { filename, content_type, size: 0 }, coding);
+            let summary = AttachmentSummary { filename, content_type, size: 0 };
+            let content_id = part.content_id().map(|id| printable(id.trim_matches(['<', '>'])));
+            self.state = State::File(Found { summary, content_id, coding, octets: self.at..self.at });
         }
     }
 
-    fn end_part(&mut self) {
-        if let State::File(mut summary, coding) = std::mem::replace(&mut self.state, State::Between) {
-            summary.size = coding.total(summary.size);
-            self.found.push(summary);
+    fn end_part(&mut self, end: usize) {
+        if let State::File(mut file) = std::mem::replace(&mut self.state, State::Between) {
+            file.summary.size = file.coding.total(file.summary.size);
+            file.octets.end = end;
+            self.found.push(file);
         }
     }
 }
@@ -130,6 +156,15 @@ pub(crate) fn delimiter(boundaries: &[String], line: &[u8]) -> Option<(usize, bo
 }
 
 impl Coding {
+    /// The word of `Content-Transfer-Encoding`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Coding::Plain => "binary",
+            Coding::Base64 => "base64",
+            Coding::QuotedPrintable => "quoted-printable",
+        }
+    }
+
     /// What a line adds to the size: octets, or for base64 its digits.
     fn decoded(self, line: &[u8]) -> usize {
         let text = line.strip_suffix(b"\r\n").unwrap_or(line);

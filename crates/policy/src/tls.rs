@@ -191,6 +191,27 @@ pub fn resolve(message: TlsSettings, domain: TlsSettings) -> Resolved {
     }
 }
 
+/// For content that is sent once more: what was resolved for it stays, but where the message itself stated nothing, what
+/// its domain states now makes it stricter. Nothing makes it weaker.
+pub fn resolve_again(earlier: Resolved, domain: TlsSettings) -> Resolved {
+    let now = resolve(TlsSettings::default(), domain);
+    let (mut require_tls, mut require_tls_from) = (earlier.policy.require_tls(), earlier.require_tls_from);
+    if require_tls_from != Source::Message && !require_tls && now.policy.require_tls() {
+        (require_tls, require_tls_from) = (true, now.require_tls_from);
+    }
+    let (mut skip, mut skip_from) = (earlier.policy.skip_verification(), earlier.skip_verification_from);
+    if skip_from != Source::Message && skip && !now.policy.skip_verification() {
+        (skip, skip_from) = (false, now.skip_verification_from);
+    }
+    Resolved {
+        policy: TlsPolicy::from_switches(require_tls, skip),
+        fallback: earlier.fallback.max(now.fallback),
+        require_tls_from,
+        skip_verification_from: skip_from,
+        ..earlier
+    }
+}
+
 fn first_stated(message: Option<bool>, domain: Option<bool>) -> (bool, Source) {
     match (message, domain) {
         (Some(value), _) => (value, Source::Message),
@@ -226,6 +247,39 @@ mod tests {
                 );
                 assert_eq!((skip.policy.skip_verification(), skip.skip_verification_from), (expected, source));
                 assert!(skip.policy.require_tls());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_sent_once_more_is_never_weaker() {
+        let states = [None, Some(false), Some(true)];
+        let settings = |require_tls, skip_verification, fallback| TlsSettings {
+            require_tls,
+            skip_verification,
+            fallback: Some(fallback),
+            ..TlsSettings::default()
+        };
+        for (message, domain, now) in states
+            .into_iter()
+            .flat_map(|m| states.into_iter().flat_map(move |d| states.into_iter().map(move |n| (m, d, n))))
+        {
+            let message_states = TlsSettings { fallback: None, ..settings(message, message, Fallback::Plaintext) };
+            let earlier = resolve(message_states, settings(domain, domain, Fallback::Unverified));
+            for fallback in [Fallback::Plaintext, Fallback::Defer] {
+                let again = resolve_again(earlier, settings(now, now, fallback));
+                let (was, is) = (earlier.policy, again.policy);
+                let required = was.require_tls() || message.is_none() && now == Some(true);
+                let skipped = was.skip_verification() && (message.is_some() || now == Some(true));
+                assert_eq!(
+                    (is.require_tls(), is.skip_verification()),
+                    (required, skipped),
+                    "{message:?} {domain:?} {now:?}"
+                );
+                assert_eq!(again.fallback, fallback.max(Fallback::Unverified));
+                if message.is_some() {
+                    assert_eq!(again, Resolved { fallback: again.fallback, ..earlier });
+                }
             }
         }
     }

@@ -19,4 +19,5 @@ mod submission;
 mod templates;
 mod text;
 pub mod tlsrpt;
+mod tracking;
 pub mod webhooks;

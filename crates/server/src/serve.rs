@@ -7,7 +7,7 @@ mod keys;
 pub mod log;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::api::tracking::Tracker;
 use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
@@ -73,6 +74,7 @@ pub struct Server {
     first_key: Option<Secret>,
     store: Store,
     tally: Tally,
+    tracking: Arc<Tracker>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<&'static str>,
 }
@@ -117,12 +119,17 @@ impl Server {
         )
         .with_return_paths(return_paths.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app =
-            App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns)
+            .with_webhook_client(web.clone())
+            .keeping(config.retention())
+            .tracked_at(config.tracking_url.clone());
+        let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
         let smtp = smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?;
         let router = api::router(app);
-        let webhooks = Webhooks::new(store.clone(), web, webhooks::Options { grace, ..webhooks::Options::default() });
+        let base = base_of(&config, http_addr);
+        let webhooks =
+            Webhooks::new(store.clone(), web, webhooks::Options { grace, base, ..webhooks::Options::default() });
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
@@ -152,6 +159,7 @@ impl Server {
             first_key,
             store,
             tally,
+            tracking,
             stop,
             tasks,
         })
@@ -213,6 +221,7 @@ impl Server {
         }
         // The last deliveries were counted after the task that writes counts had ended.
         self.tally.flush(&self.store).await;
+        self.tracking.finish().await;
         // What was not finished in time is due again at the next start; other servers need not wait for the lease.
         if let Err(error) = self.store.release_leases().await {
             tracing::warn!(%error, "leases are not given back and end by themselves");
@@ -295,18 +304,38 @@ fn warn_about(config: &Config) {
     }
 }
 
-/// Deletes what is older than its retention, now and every hour.
+/// Where clients reach this server, without a slash at the end: `public_url`, or else where programs on this machine do.
+pub(crate) fn base_of(config: &Config, http_addr: SocketAddr) -> String {
+    let public = config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    public.unwrap_or_else(|| format!("http://{}", reachable(http_addr)))
+}
+
+/// The address at which a program on this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Deletes what is older, or more, than may be kept, now and every hour.
 async fn purge(store: Store, config: Config, mut stop: watch::Receiver<bool>) {
+    let general = config.retention();
     loop {
         let now = Timestamp::now();
         let old = Purge { events_before: now - config.event_retention, wire_before: now - config.message_retention };
         let purged = tokio::select! {
-            purged = async { store.purge_traffic(now).await.and(store.purge(old).await) } => purged,
+            purged = async {
+                store.purge_traffic(now).await?;
+                Ok::<_, StoreError>((store.purge(old).await?, store.purge_domains(now, general).await?))
+            } => purged,
             _ = stop.wait_for(|stopping| *stopping) => return,
         };
         match purged {
-            Ok(purged) => tracing::debug!(?purged, "deleted what is older than its retention"),
-            Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+            Ok((old, beyond)) => tracing::debug!(?old, ?beyond, "deleted what is older or more than may be kept"),
+            Err(error) => tracing::warn!(%error, "cannot delete what is older or more than may be kept"),
         }
         tokio::select! {
             () = tokio::time::sleep(PURGE_EVERY) => {}

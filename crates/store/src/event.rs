@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use smtp::{Address, Domain, EnhancedCode};
 
+use crate::tracking::Interaction;
 use crate::{IndividualCopy, MessageSummary, Store, StoreError, Timestamp};
 
 /// What kind of thing happened.
@@ -22,6 +23,10 @@ pub enum EventKind {
     /// A destination that did verified TLS no longer does. It belongs to the message that met it, and tells of the
     /// destination: once a day, however many messages meet it.
     TlsDowngraded,
+    /// The recipient's program fetched the picture that tells of it.
+    Opened,
+    /// A link was followed.
+    Clicked,
 }
 
 /// Whether a failure is final.
@@ -48,6 +53,8 @@ pub enum FailureReason {
     SuppressUnsubscribe,
     /// Nothing was tried: the recipient complained.
     SuppressComplaint,
+    /// It was dropped from the queue, as the sending domain asked.
+    Dropped,
 }
 
 /// Gives each variant its word, and finds a variant by its word.
@@ -66,7 +73,7 @@ macro_rules! words {
     };
 }
 
-words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded" });
+words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded", Opened => "opened", Clicked => "clicked" });
 words!(Severity { Temporary => "temporary", Permanent => "permanent" });
 words!(FailureReason {
     Generic => "generic",
@@ -75,6 +82,7 @@ words!(FailureReason {
     SuppressBounce => "suppress-bounce",
     SuppressUnsubscribe => "suppress-unsubscribe",
     SuppressComplaint => "suppress-complaint",
+    Dropped => "dropped",
 });
 
 /// An event to be written. Which recipient and when is said by the operation that writes it.
@@ -153,6 +161,8 @@ pub struct Event {
     pub downgrade: Option<serde_json::Value>,
     /// What the report says, where the failure was reported after the delivery (RFC 3464).
     pub bounce: Option<serde_json::Value>,
+    /// What the recipient did.
+    pub interaction: Option<Interaction>,
     /// The recipient's own copy, where there is one; without its variables if they exceed 16 KiB.
     pub copy: Option<IndividualCopy>,
     /// The message that it belongs to; events of one page share it.
@@ -256,7 +266,7 @@ pub enum Filter {
 /// What a [`Filter`] looks at. A field that an event does not have matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// `accepted`, `delivered`, `failed`, `tls-downgraded`.
+    /// `accepted`, `delivered`, `failed`, `tls-downgraded`, `opened`, `clicked`.
     Event,
     /// `temporary`, `permanent`.
     Severity,

@@ -105,6 +105,8 @@ pub struct NewMessage {
     pub template: Option<TemplateUse>,
     /// What each recipient's own copy is made with; `None` when the content goes to all as it is.
     pub copies: Option<NewCopies>,
+    /// How what its recipients do is tracked, each by links of its own. Kept as it is and given back as it is.
+    pub tracking: Option<serde_json::Value>,
     /// The API key that was used.
     pub api_key_id: Option<i64>,
     /// The address of the client that handed it over.

@@ -68,11 +68,14 @@ pub struct Job {
     pub dkim: bool,
     /// Size in octets, before dot-stuffing.
     pub size: u64,
-    /// To whom: at least one, at most [`RECIPIENTS_PER_JOB`]; one alone if there is a `copy_plan`.
+    /// To whom: at least one, at most [`RECIPIENTS_PER_JOB`]; one alone if there is a `copy_plan` or
+    /// `tracking`.
     pub recipients: Vec<ClaimedRecipient>,
     /// How the recipient's own copy is made of the content ([`NewCopies::plan`](crate::NewCopies::plan)), and
     /// [`Store::copy`](crate::Store::copy) has what it is made with.
     pub copy_plan: Option<serde_json::Value>,
+    /// How what the recipient does is tracked ([`NewMessage::tracking`](crate::NewMessage::tracking)).
+    pub tracking: Option<serde_json::Value>,
     /// Not to be tried after.
     pub expires_at: Option<Timestamp>,
     /// When the message was accepted.

@@ -202,6 +202,11 @@ impl Store {
         self.engine().traffic(query).await
     }
 
+    /// Counts of what happened to the messages of a tag, by the recipient's domain: of the events that are kept.
+    pub async fn traffic_of_tag(&self, domain: &Domain, tag: &str) -> Result<Vec<TrafficCount>, StoreError> {
+        self.engine().traffic_of_tag(domain, tag).await
+    }
+
     /// Deletes hours and days that are old enough.
     pub async fn purge_traffic(&self, now: Timestamp) -> Result<(), StoreError> {
         self.engine().purge_traffic(now).await

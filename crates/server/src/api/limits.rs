@@ -52,6 +52,9 @@ pub(crate) const DKIM_KEYS_PER_PAGE: usize = 100;
 /// DKIM keys on a page unless the request says otherwise.
 pub(crate) const DKIM_KEYS_PER_PAGE_DEFAULT: usize = 10;
 
+/// Kept messages that are read at the same time; further requests wait for their turn, as forms do.
+pub(crate) const MESSAGES_READ_AT_ONCE: usize = 4;
+
 /// Longest query of a request for events, in octets.
 pub(crate) const QUERY_OCTETS: usize = 4096;
 /// Longest page token, in octets: the base64 of a query, in which JSON may double every octet, and its position.
@@ -79,6 +82,8 @@ pub(crate) const METRICS_PARTS: usize = 2000;
 pub(crate) const METRICS_PER_PAGE: usize = 1000;
 /// Items on a page of metrics unless the request says otherwise.
 pub(crate) const METRICS_PER_PAGE_DEFAULT: usize = 100;
+/// Most domains that stats are told of at once.
+pub(crate) const STATS_DOMAINS: usize = 10_000;
 /// Most tags on a page.
 pub(crate) const TAGS_PER_PAGE: usize = 1000;
 /// Tags on a page unless the request says otherwise.
@@ -100,6 +105,13 @@ pub(crate) const UPLOAD_TIME: Duration = Duration::from_secs(60);
 pub(crate) const REPORTS_PER_PAGE: usize = 100;
 /// Reports on a page unless the request says otherwise.
 pub(crate) const REPORTS_PER_PAGE_DEFAULT: usize = 20;
+
+/// Events of recipients' programs that wait to be written at the same time. Further ones are left out.
+pub(crate) const TRACKED_AT_ONCE: usize = 1000;
+/// Calls of links from one address that are told in a minute. A company may share one.
+pub(crate) const TRACKED_PER_MINUTE: u32 = 600;
+/// Most addresses whose calls are counted.
+pub(crate) const TRACKED_ADDRESSES: usize = 10_000;
 
 /// How long the store's word on an API key holds. What another process changes is seen after that.
 pub(crate) const KEY_FRESH: Duration = Duration::from_secs(1);

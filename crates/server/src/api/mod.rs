@@ -13,12 +13,15 @@ mod keys;
 pub(crate) mod limits;
 mod openapi;
 mod operation;
+mod queues;
 mod schema;
 pub(crate) mod sending;
+mod stored;
 mod suppressions;
 mod templates;
 mod tls;
 mod tls_reports;
+pub(crate) mod tracking;
 mod webhooks;
 
 use std::sync::Arc;
@@ -29,6 +32,7 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use delivery::web::Web;
 use store::Store;
+use store::retention::Retention;
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
@@ -38,6 +42,7 @@ use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
 pub(crate) use self::webhooks::{new_signing_key, payload as notification, words as webhook_words};
+use crate::config::Config;
 use crate::sending_dns::SendingDns;
 use crate::submission::password::Passwords;
 
@@ -58,13 +63,20 @@ pub struct App {
     uploads: Arc<tls_reports::Gate>,
     /// Hashes passwords, for all who have any to hash.
     pub(crate) passwords: Arc<Passwords>,
+    /// What recipients do.
+    pub(crate) tracking: Arc<tracking::Tracker>,
     webhook_tester: webhooks::Tester,
+    /// Who reads a whole message.
+    readings: Arc<Semaphore>,
+    /// What is kept of every domain at most.
+    retention: Retention,
 }
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
     /// links are made of what the client called us. `sending_dns` looks for the records of domains.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
+        let tracking = Arc::new(tracking::Tracker::new(public_url.clone()));
         App {
             store,
             wake,
@@ -74,7 +86,23 @@ impl App {
             door: Arc::default(),
             uploads: Arc::default(),
             passwords: Arc::default(),
+            tracking,
             webhook_tester: webhooks::Tester::new(None),
+            readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
+            retention: Config::default().retention(),
+        }
+    }
+
+    /// With what is kept of every domain at most.
+    pub fn keeping(self, retention: Retention) -> App {
+        App { retention, ..self }
+    }
+
+    /// With links of its own public address for what recipients do.
+    pub fn tracked_at(self, url: Option<Url>) -> App {
+        match url {
+            Some(url) => App { tracking: Arc::new(tracking::Tracker::new(Some(url))), ..self },
+            None => self,
         }
     }
 
@@ -88,6 +116,8 @@ impl App {
 fn operations() -> Vec<Operation> {
     let areas = [
         ("sending", sending::operations()),
+        ("sending", stored::operations()),
+        ("sending", queues::operations()),
         ("templates", templates::operations()),
         ("events", events::operations()),
         ("analytics", analytics::operations()),
@@ -98,6 +128,7 @@ fn operations() -> Vec<Operation> {
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),
+        ("tracking", tracking::operations()),
         ("webhooks", webhooks::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),

@@ -1,12 +1,10 @@
 //! `waxwing serve`: a server until a signal.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, print, runtime, unusable};
 use crate::config::{Loaded, Secret};
-use crate::serve::{Server, StartError, log};
+use crate::serve::{Server, StartError, base_of, log};
 
 pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
     log::init(&loaded.config);
@@ -19,7 +17,6 @@ pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
 
 async fn serve(loaded: Loaded) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::of)?;
-    let base = loaded.config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
     let mut server = match Server::start(loaded.config.clone()).await {
         Ok(server) => server,
         Err(StartError::Client(error)) => return Err(unusable(&loaded, &error)),
@@ -27,7 +24,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         Err(error) => return Err(Failure::of(error)),
     };
     if let Some(key) = server.first_key() {
-        let base = base.unwrap_or_else(|| format!("http://{}", reachable(server.http_addr())));
+        let base = base_of(&loaded.config, server.http_addr());
         if print(welcome(&server, &base, key).await).is_err() {
             tracing::warn!(
                 "the API key could not be shown: standard output fails; `waxwing key create` makes another one"
@@ -111,14 +108,4 @@ async fn welcome(server: &Server, base: &str, key: &Secret) -> String {
         key = key.expose(),
     ));
     text
-}
-
-/// The address at which a program on this machine reaches a listener.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }

@@ -134,6 +134,14 @@ pub const KEYS: &[Key] = &[
         show: |config| config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
     },
     Key {
+        name: "tracking_url",
+        shape: Shape::Text,
+        meaning: "Base of the links in messages that tell what recipients do; see [Tracking](#tracking).",
+        unset: Some("`public_url`; without either nothing is tracked"),
+        read: set!(Some(tracking_url), base_url()),
+        show: |config| config.tracking_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
+    },
+    Key {
         name: "store",
         shape: Shape::Text,
         meaning: "Where messages, events, domains and keys are kept: `sqlite:` and a directory.",
@@ -430,6 +438,22 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(time(config.message_retention)),
     },
     Key {
+        name: "domain_event_limit",
+        shape: Shape::Number,
+        meaning: "Most events that are kept of one sending domain; the latest stay.",
+        unset: None,
+        read: set!(Some(domain_event_limit), number(1u64..=i64::MAX.unsigned_abs())),
+        show: |config| config.domain_event_limit.map(amount),
+    },
+    Key {
+        name: "domain_message_limit",
+        shape: Shape::Number,
+        meaning: "Most octets of bodies of finished messages that are kept of one sending domain; the latest stay.",
+        unset: None,
+        read: set!(Some(domain_message_limit), number(1u64..=i64::MAX.unsigned_abs())),
+        show: |config| config.domain_message_limit.map(amount),
+    },
+    Key {
         name: "shutdown_grace",
         shape: Shape::Text,
         meaning: "How long a stop waits for running requests and deliveries, up to `1h`.",
@@ -449,6 +473,10 @@ fn texts<T: ToString>(items: &[T]) -> Value {
 
 fn whole(number: u16) -> Value {
     Value::Integer(number.into())
+}
+
+fn amount(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn time(duration: Duration) -> Value {

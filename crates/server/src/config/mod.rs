@@ -22,6 +22,7 @@ use policy::rate::Rate;
 use policy::retry::Schedule;
 use smtp::{Address, Domain};
 use store::Location;
+use store::retention::Retention;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
@@ -46,6 +47,9 @@ pub struct Config {
     pub certificate_key: Option<PathBuf>,
     /// Base of the URLs that the API hands out, without a slash at the end. Default: what the request's `Host` says.
     pub public_url: Option<Url>,
+    /// Base of the links in messages that tell what recipients do, without a slash at the end. Default: `public_url`;
+    /// without either nothing is tracked.
+    pub tracking_url: Option<Url>,
     /// Where messages, events, domains and keys are kept. Default `sqlite:./data`.
     pub store: Location,
     /// An API key that exists from the first start on, 16 to 256 characters. Default: one is made and shown once.
@@ -122,8 +126,24 @@ pub struct Config {
     /// How long a message's body is kept after it was accepted, up to ten years; until its last recipient is finished
     /// in any case. Default 3 days.
     pub message_retention: Duration,
+    /// Most events that are kept of one domain. Default: no limit.
+    pub domain_event_limit: Option<u64>,
+    /// Most octets of content of finished messages that are kept of one domain. Default: no limit.
+    pub domain_message_limit: Option<u64>,
     /// How long a stop waits for running requests and deliveries, up to an hour. Default 30 seconds.
     pub shutdown_grace: Duration,
+}
+
+impl Config {
+    /// What is kept of every domain at most.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            events: Some(self.event_retention),
+            contents: Some(self.message_retention),
+            most_events: self.domain_event_limit,
+            most_octets: self.domain_message_limit,
+        }
+    }
 }
 
 impl Default for Config {
@@ -136,6 +156,7 @@ impl Default for Config {
             certificate: None,
             certificate_key: None,
             public_url: None,
+            tracking_url: None,
             store: "sqlite:./data".parse().expect("the default location is one"),
             api_key: None,
             resolver: None,
@@ -173,6 +194,8 @@ impl Default for Config {
             log_level: "info".to_owned(),
             event_retention: 30 * duration::DAY,
             message_retention: 3 * duration::DAY,
+            domain_event_limit: None,
+            domain_message_limit: None,
             shutdown_grace: Duration::from_secs(30),
         }
     }

@@ -19,7 +19,7 @@ pub(crate) use self::placeholders::{Placeholders, any_placeholder, has_placehold
 pub(crate) use self::variables::{RecipientVariables, VARIABLES_OCTETS};
 
 /// Longest copy, in octets: what a message may have anyway.
-const COPY_OCTETS: usize = 25 * 1024 * 1024;
+pub(crate) const COPY_OCTETS: usize = 25 * 1024 * 1024;
 /// Longest variables of a message with their placeholders filled, in octets: what a header field may have anyway.
 pub(crate) const USER_VARIABLES_OCTETS: usize = 64 * 1024;
 /// The same for those of a template.

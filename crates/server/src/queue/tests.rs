@@ -108,6 +108,7 @@ pub(super) fn message(deliver_at: Option<Timestamp>) -> NewMessage {
         expires_at: None,
         template: None,
         copies: None,
+        tracking: None,
         recipients: vec!["a@slow.test".parse().unwrap()],
         api_key_id: None,
         originating_ip: None,

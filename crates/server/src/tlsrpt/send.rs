@@ -167,6 +167,7 @@ impl Sending {
             expires_at: None,
             template: None,
             copies: None,
+            tracking: None,
             recipients: vec![to.clone()],
             api_key_id: None,
             originating_ip: None,

@@ -331,7 +331,7 @@ async fn tell(shared: Arc<Shared>, lines: Arc<Lines>, task: Task, troubled: bool
     };
     let seconds = (shared.options.clock)().as_micros().div_euclid(1_000_000);
     let key = shared.signing_key.borrow().clone();
-    let Some(body) = notification(&key, &event, seconds) else {
+    let Some(body) = notification(&key, &event, &shared.options.base, seconds) else {
         return (task, Heard::NotRead(StoreError::Unavailable("the system has no randomness".to_owned())));
     };
     let started = Instant::now();

@@ -54,6 +54,8 @@ pub struct Options {
     pub patience: Duration,
     /// How long notifications may still run once the server stops.
     pub grace: Duration,
+    /// Where clients reach this server, without a slash at the end: links start with it.
+    pub base: String,
     /// What the time is.
     pub clock: Clock,
 }
@@ -65,6 +67,7 @@ impl Default for Options {
             look_every: Duration::from_millis(500),
             patience: Duration::from_secs(15),
             grace: Duration::from_secs(15),
+            base: "http://localhost".to_owned(),
             clock: Arc::new(Timestamp::now),
         }
     }

@@ -171,6 +171,7 @@ impl Scene {
             expires_at: None,
             copies: None,
             template: None,
+            tracking: None,
             recipients: vec!["b@receiver.test".parse().unwrap()],
             api_key_id: None,
             originating_ip: None,

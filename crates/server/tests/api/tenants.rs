@@ -266,6 +266,7 @@ async fn a_key_that_may_only_look_changes_nothing_of_its_own() {
 #[tokio::test]
 async fn every_operation_can_be_tried() {
     let mut server = two_tenants().await;
+    let mut before = everything(&server);
     for operation in guarded_operations(&server).await {
         let what = format!("{} {}", operation.method, operation.path);
         let known = call(&operation, &server, VICTIM, KEY).await;
@@ -281,8 +282,10 @@ async fn every_operation_can_be_tried() {
             known.status,
             known.text
         );
-        if operation.method != Method::GET {
+        // The next one finds what was there at first. A new server is slow; most operations need none.
+        if everything(&server) != before {
             server = two_tenants().await;
+            before = everything(&server);
         }
     }
 }

@@ -42,7 +42,8 @@ pub(super) const DUE_OF_MESSAGE: &str = "
 /// A recipient alone, where each one gets a copy of its own.
 const ONE_OF_MESSAGE: &str = "
     SELECT id, address, attempts FROM recipient
-    WHERE id = ?1 AND EXISTS (SELECT 1 FROM message WHERE message.id = recipient.message AND copy_plan IS NOT NULL)";
+    WHERE id = ?1 AND EXISTS (SELECT 1 FROM message
+        WHERE message.id = recipient.message AND (copy_plan IS NOT NULL OR tracking IS NOT NULL))";
 
 pub(super) const DESTINATIONS_OF_SITE: &str =
     "SELECT name FROM destination INDEXED BY destination_site WHERE site = ?1 AND due_at IS NOT NULL";
@@ -67,7 +68,7 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan, tracking
     FROM message WHERE id = ?1";
 
 impl Engine {
@@ -366,6 +367,7 @@ fn job_of(
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
         copy_plan: optional_json(row, "copy_plan")?,
+        tracking: optional_json(row, "tracking")?,
         expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
     }))

@@ -30,6 +30,10 @@ pub(super) const OF_ADDRESS: &str = "
     SELECT shown_to, CASE WHEN octet_length(variables) <= 16384 THEN variables ELSE '{}' END AS variables
     FROM copy INDEXED BY copy_address
     WHERE message = ?1 AND address = ?2 ORDER BY recipient LIMIT 1";
+/// Who wants to make the copy needs all of it.
+pub(super) const WHOLE_OF_ADDRESS: &str = "
+    SELECT shown_to, variables FROM copy INDEXED BY copy_address
+    WHERE message = ?1 AND address = ?2 ORDER BY recipient LIMIT 1";
 
 /// Copies in the form in which they are written.
 pub(super) struct Prepared {
@@ -78,6 +82,15 @@ pub(super) fn of_address(
     address: &str,
 ) -> Result<Option<IndividualCopy>, StoreError> {
     read(connection, OF_ADDRESS, params![message.0, address])
+}
+
+/// What the copy of an address is made with, all of it.
+pub(super) fn whole_of_address(
+    connection: &Connection,
+    message: MessageId,
+    address: &str,
+) -> Result<Option<IndividualCopy>, StoreError> {
+    read(connection, WHOLE_OF_ADDRESS, params![message.0, address])
 }
 
 fn read(

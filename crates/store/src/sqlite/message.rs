@@ -26,10 +26,10 @@ const TEST_MODE_CODE: u16 = 650;
 const INSERT_MESSAGE: &str = "
     INSERT INTO message (key, domain, message_id, return_path, header_from, header_to, subject, size, attachments,
         tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim,
-        method, test_mode, deliver_at, expires_at, copy_plan, template, api_key, originating_ip, accepted_at, unfinished, wire_kept)
+        method, test_mode, deliver_at, expires_at, copy_plan, tracking, template, api_key, originating_ip, accepted_at, unfinished, wire_kept)
     VALUES (:key, :domain, :message_id, :return_path, :header_from, :header_to, :subject, :size, :attachments,
         :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :tls_fallback, :tls_failure, :tls_tag, :dkim,
-        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :template, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
+        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :tracking, :template, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
 
 const INSERT_WIRE: &str = "INSERT INTO wire (message, content) VALUES (?1, ?2)";
 
@@ -131,6 +131,7 @@ impl Prepared {
             ":expires_at": message.expires_at.map(Timestamp::as_micros),
             ":copy_plan": self.copies.as_ref().map(|copies| &copies.plan),
             ":template": message.template.as_ref().map(to_json).transpose()?,
+            ":tracking": message.tracking.as_ref().map(to_json).transpose()?,
             ":api_key": message.api_key_id,
             ":originating_ip": message.originating_ip.map(|ip| ip.to_string()),
             ":accepted_at": now.as_micros(),

@@ -9,7 +9,7 @@
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
 //!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`secret`],
-//!   [`bounce`].
+//!   [`bounce`], [`tracking`].
 
 mod bounce;
 mod claim;
@@ -18,6 +18,7 @@ mod credential;
 mod dkim;
 mod dns_check;
 mod domain;
+mod dropped;
 mod event;
 mod filter;
 mod inspect;
@@ -30,10 +31,12 @@ mod purge;
 mod queue;
 mod readers;
 mod reserve;
+mod retention;
 mod row;
 mod schema;
 mod secret;
 mod site;
+mod stored;
 mod sts;
 mod suppression;
 mod tag;
@@ -41,7 +44,9 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod tracking;
 mod traffic;
+mod traffic_tag;
 mod webhook;
 mod writer;
 

@@ -121,8 +121,8 @@ struct Sum {
 impl Tally {
     /// Counts the attempt that `events` tell of. An event that only says why there was none, or no further one, is none.
     pub(super) fn add(&mut self, recorded: &Recorded, events: &[NewEvent]) {
-        use FailureReason::{Old, SuppressBounce, SuppressComplaint, SuppressUnsubscribe};
-        const NO_ATTEMPT: [FailureReason; 4] = [Old, SuppressBounce, SuppressUnsubscribe, SuppressComplaint];
+        use FailureReason::{Dropped, Old, SuppressBounce, SuppressComplaint, SuppressUnsubscribe};
+        const NO_ATTEMPT: [FailureReason; 5] = [Old, SuppressBounce, SuppressUnsubscribe, SuppressComplaint, Dropped];
         let is_attempt = |event: &&NewEvent| {
             event.attempt.is_some() && !event.reason.is_some_and(|reason| NO_ATTEMPT.contains(&reason))
         };

@@ -122,7 +122,11 @@ fn given_up(what: &str) -> NewEvent {
     }
 }
 
-fn record_all(writing: &Writing<'_>, now: Timestamp, outcomes: &[RecipientOutcome]) -> Result<(), StoreError> {
+pub(super) fn record_all(
+    writing: &Writing<'_>,
+    now: Timestamp,
+    outcomes: &[RecipientOutcome],
+) -> Result<(), StoreError> {
     let mut destinations = BTreeSet::new();
     let mut tally = Tally::default();
     for outcome in outcomes {

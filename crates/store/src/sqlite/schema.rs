@@ -25,6 +25,9 @@ const STEPS: &[&str] = &[
     super::traffic::TABLES,
     super::secret::TABLES,
     super::bounce::TABLES,
+    super::dropped::TABLES,
+    super::tracking::TABLES,
+    super::retention::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -250,20 +250,23 @@ fn is_told_apart(
 fn what(event: &NewEvent) -> What {
     let attempt = event.attempt.as_ref();
     let connection = attempt.and_then(|attempt| attempt.connection.as_ref());
-    let protected = match (event.kind, connection) {
-        (crate::EventKind::Delivered, Some(connection)) => match (connection.tls, connection.certificate_verified) {
-            (true, true) => Protected::Verified.as_str(),
-            (true, false) => Protected::Encrypted.as_str(),
-            (false, _) => Protected::Plaintext.as_str(),
-        },
-        _ => "",
-    };
+    let channel = connection.map(|connection| (connection.tls, connection.certificate_verified));
     What {
         kind: event.kind.as_str().to_owned(),
         severity: event.severity.map_or("", Severity::as_str).to_owned(),
         reason: event.reason.map_or("", FailureReason::as_str).to_owned(),
-        protected: protected.to_owned(),
+        protected: protected(event.kind == crate::EventKind::Delivered, channel).to_owned(),
         first_attempt: attempt.is_some_and(|attempt| attempt.attempt_no == 1),
+    }
+}
+
+/// How well a delivery was protected, by whether its connection was encrypted and its certificate verified.
+pub(super) fn protected(is_delivery: bool, channel: Option<(bool, bool)>) -> &'static str {
+    match channel.filter(|_| is_delivery) {
+        Some((true, true)) => Protected::Verified.as_str(),
+        Some((true, false)) => Protected::Encrypted.as_str(),
+        Some((false, _)) => Protected::Plaintext.as_str(),
+        None => "",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::api::events::page::Page;
 use crate::api::http::auth::Caller;
 use crate::api::http::error::{ApiError, Json};
 use crate::api::http::time::{now, to_date, to_rfc3339};
+use crate::api::http::url;
 use crate::api::limits::{EVENTS_PAGE_OCTETS, LOGS_PER_PAGE};
 use crate::api::sending::excerpt;
 
@@ -68,6 +69,7 @@ impl Asked {
 
 /// `POST /v1/analytics/logs`
 pub(super) async fn logs(State(app): State<App>, caller: Caller, request: Request) -> Result<Json, ApiError> {
+    let base = url::base(app.public_url.as_ref(), request.headers());
     let asked: Asked = read(request).await?;
     let now = now();
     let page = asked.page(now)?;
@@ -88,10 +90,10 @@ pub(super) async fn logs(State(app): State<App>, caller: Caller, request: Reques
     };
     let mut found = app.store.events(query).await?;
     found.truncate(that_fit(&found, EVENTS_PAGE_OCTETS));
-    Ok(Json(answer(&page, &page.order(found), totals.as_deref(), now)))
+    Ok(Json(answer(&page, &page.order(found), totals.as_deref(), now, &base)))
 }
 
-fn answer(page: &Page, events: &[Event], totals: Option<&[EventCount]>, now: i64) -> Value {
+fn answer(page: &Page, events: &[Event], totals: Option<&[EventCount]>, now: i64, base: &str) -> Value {
     let at = |event: &Event| event.timestamp.as_micros();
     let mut pagination = json!({ "first": page.first().token(), "last": page.last().token() });
     // No way leads on from a page without items, so that whoever goes on as long as there is one comes to an end.
@@ -103,7 +105,7 @@ fn answer(page: &Page, events: &[Event], totals: Option<&[EventCount]>, now: i64
     let mut answer = json!({
         "start": to_date(from.unwrap_or_default()),
         "end": to_date(until.unwrap_or(now)),
-        "items": events.iter().map(item).collect::<Vec<_>>(),
+        "items": events.iter().map(|event| item(event, base)).collect::<Vec<_>>(),
     });
     if let Some(counts) = totals {
         let all: u64 = counts.iter().map(|count| count.events).sum();
@@ -133,8 +135,8 @@ fn metrics(counts: &[EventCount]) -> Map<String, Value> {
 }
 
 /// An event in the words of the logs, which are not quite those of the events.
-fn item(of: &Event) -> Value {
-    let mut item = event(of);
+fn item(of: &Event, base: &str) -> Value {
+    let mut item = event(of, base);
     let time = to_rfc3339(of.timestamp.as_micros());
     if let Some(object) = item.as_object_mut() {
         object.remove("timestamp");

@@ -1,6 +1,8 @@
 //! Tags: listed, described and forgotten, the older way by domain and the newer one in JSON.
 
-use axum::extract::{Request, State};
+use std::collections::HashMap;
+
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -119,23 +121,42 @@ fn named(query: &str) -> Result<(Option<String>, Option<String>), ApiError> {
     Ok((tag, description))
 }
 
-/// `GET /v3/{domain}/tag`
-pub(super) async fn one(State(app): State<App>, KnownDomain(domain): KnownDomain, uri: Uri) -> Result<Json, ApiError> {
-    let name = checked(named(uri.query().unwrap_or_default())?.0)?;
+/// The tag that the path names, or else the query.
+fn tag_of(path: &HashMap<String, String>, query: &str) -> Result<String, ApiError> {
+    let mut tag = named(query)?.0;
+    if let Some(of_path) = path.get("tag") {
+        once(&mut tag, of_path.clone(), "tag")?;
+    }
+    checked(tag)
+}
+
+/// `GET /v3/{domain}/tag`, `/v3/{domain}/tags/{tag}`
+pub(super) async fn one(
+    State(app): State<App>,
+    KnownDomain(domain): KnownDomain,
+    Path(path): Path<HashMap<String, String>>,
+    uri: Uri,
+) -> Result<Json, ApiError> {
+    let name = tag_of(&path, uri.query().unwrap_or_default())?;
     let tag = app.store.tag(&domain.name, &name).await?.ok_or_else(not_found)?;
     Ok(Json(object(&tag)))
 }
 
-/// `PUT /v3/{domain}/tag`: the tag in the query, the description there or in a form, since clients do either.
+/// `PUT /v3/{domain}/tag`, `/v3/{domain}/tags/{tag}`: the tag in the query or the path, the description in the query or in
+/// a form, since clients do either.
 pub(super) async fn describe(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
+    Path(mut path): Path<HashMap<String, String>>,
     uri: Uri,
     mut request: Request,
 ) -> Result<Json, ApiError> {
     // Forms are read where nothing stands in the query; here it was read already.
     *request.uri_mut() = Uri::from_static("/");
     let (mut tag, mut description) = named(uri.query().unwrap_or_default())?;
+    if let Some(of_path) = path.remove("tag") {
+        once(&mut tag, of_path, "tag")?;
+    }
     for field in &Form::read(&app, request).await?.fields {
         let value = field.as_text()?.to_owned();
         match field.name.as_str() {
@@ -151,13 +172,14 @@ pub(super) async fn describe(
     Ok(Json(json!({ "message": "Tag updated" })))
 }
 
-/// `DELETE /v3/{domain}/tag`
+/// `DELETE /v3/{domain}/tag`, `/v3/{domain}/tags/{tag}`
 pub(super) async fn delete(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
+    Path(path): Path<HashMap<String, String>>,
     uri: Uri,
 ) -> Result<Json, ApiError> {
-    let tag = checked(named(uri.query().unwrap_or_default())?.0)?;
+    let tag = tag_of(&path, uri.query().unwrap_or_default())?;
     if !app.store.delete_tag(Some(&domain.name), &tag).await? {
         return Err(not_found());
     }

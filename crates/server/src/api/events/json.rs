@@ -4,13 +4,15 @@
 use message::Mailbox;
 use serde_json::{Map, Value, json};
 use store::template::TemplateUse;
+use store::tracking::Interaction;
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
+use crate::api::stored::{key_of, url_of};
 use crate::copies::{Placeholders, USER_VARIABLES_OCTETS};
 
-/// The event object.
-pub(in crate::api) fn event(event: &Event) -> Value {
+/// The event object, with links that start with `base`.
+pub(in crate::api) fn event(event: &Event, base: &str) -> Value {
     let message = &*event.message;
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| {
@@ -31,8 +33,10 @@ pub(in crate::api) fn event(event: &Event) -> Value {
     put("recipient-domain", event.recipient.domain().as_str().into());
     put("envelope", envelope(event));
     put("flags", flags(event));
-    let (subject, variables) = subject_and_variables(event);
+    let (subject, variables) = words_for(message, event.copy.as_ref());
     put("message", message_object(event, subject));
+    let key = key_of(event);
+    put("storage", json!({ "url": url_of(base, &message.domain, &key), "key": key }));
     if let Some(TemplateUse { name, version, is_text }) = &message.template {
         put("template", json!({ "name": name, "version": version, "is-text": is_text }));
     }
@@ -44,6 +48,15 @@ pub(in crate::api) fn event(event: &Event) -> Value {
         if let Some(ip) = message.originating_ip {
             put("originating-ip", ip.to_string().into());
         }
+    }
+    if let Some(Interaction { ip, url, client }) = &event.interaction {
+        if let Some(ip) = ip {
+            put("ip", ip.to_string().into());
+        }
+        if let Some(url) = url {
+            put("url", url.as_str().into());
+        }
+        put("client-info", client.clone());
     }
     if let Some(attempt) = &event.attempt {
         let mut status = delivery_status(attempt);
@@ -83,12 +96,13 @@ fn weight(event: &Event) -> usize {
     };
     let copy = event.copy.as_ref().map_or(0, |copy| copy.variables.len() * 64);
     let texts = message.header_to.len() + message.header_from.len() + message.subject.len();
-    OTHER_OCTETS + texts + recipients + copy + files.sum::<usize>()
+    let url = event.interaction.as_ref().and_then(|done| done.url.as_ref()).map_or(0, String::len);
+    OTHER_OCTETS + texts + url + recipients + copy + files.sum::<usize>()
 }
 
 fn log_level(event: &Event) -> &'static str {
     match (event.kind, event.severity) {
-        (EventKind::Accepted | EventKind::Delivered, _) => "info",
+        (EventKind::Accepted | EventKind::Delivered | EventKind::Opened | EventKind::Clicked, _) => "info",
         (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded, _) => "warn",
         (EventKind::Failed, _) => "error",
     }
@@ -120,10 +134,13 @@ fn flags(event: &Event) -> Value {
     flags
 }
 
-/// The subject and the application's variables, with this recipient's own words in them where the message is individual.
-fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
+/// The subject and the application's variables, with a recipient's own words in them where it has a copy.
+pub(in crate::api) fn words_for(
+    message: &MessageSummary,
+    copy: Option<&IndividualCopy>,
+) -> (String, Map<String, Value>) {
     const SUBJECT_OCTETS: usize = 16 * 1024;
-    let (subject, variables) = (&event.message.subject, &event.message.user_variables);
+    let (subject, variables) = (&message.subject, &message.user_variables);
     let filled = |copy: &IndividualCopy| {
         let to: Mailbox = copy.to.parse().ok()?;
         let placeholders = Placeholders::new(&to, &copy.variables);
@@ -131,7 +148,7 @@ fn subject_and_variables(event: &Event) -> (String, Map<String, Value>) {
         let filled = placeholders.fill_values(variables, USER_VARIABLES_OCTETS);
         Some((subject, filled.unwrap_or_else(|_| variables.clone())))
     };
-    event.copy.as_ref().and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
+    copy.and_then(filled).unwrap_or_else(|| (subject.clone(), variables.clone()))
 }
 
 fn message_object(event: &Event, subject: String) -> Value {

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, Uri};
 use serde_json::json;
 use smtp::Domain;
 
-pub(super) use self::json::event as event_json;
+pub(super) use self::json::{event as event_json, words_for};
 pub(super) use self::operations::operations;
 use self::page::Page;
 use super::App;
@@ -53,7 +53,7 @@ async fn answer(app: &App, domain: &Domain, page: &Page, headers: &HeaderMap) ->
     // Clients parse every one of these as a URL, so there is never an empty one.
     let link = |page: Page| format!("{base}/v3/{domain}/events/{}", page.token());
     Ok(Json(json!({
-        "items": events.iter().map(json::event).collect::<Vec<_>>(),
+        "items": events.iter().map(|event| json::event(event, &base)).collect::<Vec<_>>(),
         "paging": {
             "next": link(page.next(events.last().map(timestamp))),
             "previous": link(page.previous(events.first().map(timestamp))),

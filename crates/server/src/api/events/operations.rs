@@ -11,7 +11,7 @@ use crate::api::tls::observed;
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
     let filters = [
-        ("event", "accepted, delivered, failed, tls-downgraded"),
+        ("event", "accepted, delivered, failed, opened, clicked, tls-downgraded"),
         ("severity", "temporary, permanent"),
         ("recipient", "Whole address, or a part"),
         ("recipients", "Anybody the message went to"),
@@ -26,7 +26,7 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
         ("certificate-verified", "Was its certificate verified"),
         ("mx-host", "Any part of the host's name"),
         ("code", "The reply's code"),
-        ("reason", "generic, bounce, old, suppress-bounce, suppress-unsubscribe, suppress-complaint"),
+        ("reason", "generic, bounce, old, suppress-bounce, suppress-unsubscribe, suppress-complaint, dropped"),
         ("method", "http, smtp"),
         ("list", "Matches nothing: there are no mailing lists"),
         ("recipient-domain", "The whole domain"),
@@ -63,7 +63,7 @@ fn event_page() -> Schema {
 
 fn event() -> Schema {
     let event = object([
-        ("event", choice(["accepted", "delivered", "failed", "tls-downgraded"]).required()),
+        ("event", choice(["accepted", "delivered", "failed", "opened", "clicked", "tls-downgraded"]).required()),
         ("id", text().required()),
         ("timestamp", unix_seconds().required()),
         ("log-level", text()),
@@ -71,9 +71,13 @@ fn event() -> Schema {
         ("reason", text()),
         ("recipient", text().required()),
         ("recipient-domain", text()),
+        ("storage", object([("url", text()), ("key", text())]).about("The message as it is kept")),
         ("tls-settings", any_object().about("What was asked for, in accepted events")),
         ("delivery-status", delivery_status()),
         ("tls-downgrade", downgrade()),
+        ("ip", text().about("Who opened it or followed a link")),
+        ("url", text().about("The link that was followed")),
+        ("client-info", any_object().about("With which program")),
     ]);
     named("Event", event.and_more())
 }

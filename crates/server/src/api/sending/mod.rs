@@ -18,8 +18,9 @@ use smtp::{Address, Domain};
 use store::template::TemplateUse;
 use store::{AttachmentSummary, Method, NewCopies, NewMessage, SendingDomain, Timestamp};
 
+pub(super) use self::request::addresses_to;
 pub(super) use operations::operations;
-pub(crate) use options::{excerpt, not_supported, once, plain_name, yes_no};
+pub(crate) use options::{excerpt, not_supported, once, plain_name, tracked_links, yes_no};
 pub(crate) use submitted::{Refused, Submitted};
 
 use self::options::Options;
@@ -177,7 +178,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    fn of(request: &Request) -> Origin {
+    pub(super) fn of(request: &Request) -> Origin {
         let extensions = request.extensions();
         Origin {
             method: Method::Http,
@@ -191,12 +192,12 @@ impl Origin {
 /// anything promised.
 pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
     let Ready { message, wire, recipients, copies, template, options, null_return_path } = ready;
-    let message_id = message.message_id.clone();
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
         content_type: file.content_type,
         size: file.size as u64,
     };
+    let tracking = app.tracking.resolve(options.tracking, &domain.tracking)?;
     let new = NewMessage {
         return_path: if null_return_path { String::new() } else { return_path(&message, &domain.name) },
         header_from: message.from_text(),
@@ -219,9 +220,16 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         recipients,
         copies,
         template,
+        tracking: tracking.map(|tracking| tracking.to_json()),
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     };
+    accept(app, new).await
+}
+
+/// The same for what is ready for the store.
+pub(super) async fn accept(app: &App, new: NewMessage) -> Result<String, ApiError> {
+    let message_id = new.message_id.clone();
     // A client that goes away now must not keep the queue from hearing of what the store keeps all the same.
     let App { store, wake, .. } = app.clone();
     let kept = tokio::spawn(async move { store.accept(new).await.inspect(|_| wake.notify_one()) });

@@ -160,6 +160,21 @@ impl MimeRequest {
     }
 }
 
+/// The recipients of what is sent once more: a form with `to` and nothing else.
+pub(in crate::api) fn addresses_to(form: &Form) -> Result<Vec<Address>, ApiError> {
+    let mut to = Vec::new();
+    for field in &form.fields {
+        match plain_name(&field.name).as_str() {
+            "to" => mailboxes(&mut to, "to", field)?,
+            _ => return Err(ApiError::bad_request(format!("'{}' is not a parameter", excerpt(&field.name)))),
+        }
+    }
+    if to.is_empty() {
+        return Err(ApiError::bad_request("to parameter is missing"));
+    }
+    Ok(Recipients::new(&to, &[], &Options::default())?.addresses)
+}
+
 /// Mailgun passes over fields that it does not know, and so do we, unless that would lose something: a file, or a
 /// demand for TLS that is written in another way.
 fn unknown(name: &str, field: &Field) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::api::http::form::File;
 use crate::api::limits::OPTIONS_OCTETS;
+use crate::tracking::Wanted;
 
 /// Sat, 01 Jan 2022 00:00:00 GMT.
 const NOW: i64 = 1_640_995_200_000_000;
@@ -186,16 +187,32 @@ fn bad_fields_are_refused_by_name() {
 }
 
 #[test]
-fn options_of_later_versions_are_taken_only_when_they_change_nothing() {
-    for name in ["o:tracking", "o:tracking-clicks", "o:tracking-opens", "o:tracking-pixel-location-top"] {
-        for value in ["no", "No", "false", "FALSE"] {
-            assert!(with(name, value).is_ok(), "{name}={value}");
+fn what_is_tracked_is_said_by_options_and_headers() {
+    use store::tracking::TrackedLinks::{All, Html, None as No};
+    let wanted = |name: &str, value: &str| with(name, value).unwrap().options.tracking;
+    for (value, links) in [("yes", All), ("True", All), ("no", No), ("FALSE", No), ("HtmlOnly", Html)] {
+        for name in ["o:tracking", "h:X-Mailgun-Track"] {
+            assert_eq!(wanted(name, value), Wanted { all: Some(links), ..Wanted::default() }, "{name}={value}");
         }
-        for value in ["yes", "true", "htmlonly", "", "0"] {
-            let message = format!("'{name}' is not supported yet, only 'no' is");
-            assert_eq!(with(name, value).unwrap_err().message(), message, "{name}={value}");
+        for name in ["o:tracking-clicks", "h:X-Mailgun-Track-Clicks"] {
+            assert_eq!(wanted(name, value), Wanted { clicks: Some(links), ..Wanted::default() }, "{name}={value}");
         }
+        let at_top = Wanted { at_top: Some(links != No), ..Wanted::default() };
+        assert_eq!(wanted("o:tracking-pixel-location-top", value), at_top, "{value}");
     }
+    assert_eq!(wanted("o:tracking-opens", "yes"), Wanted { opens: Some(true), ..Wanted::default() });
+    for (name, value, end) in [
+        ("o:tracking", "", "yes, no, true, false, htmlonly"),
+        ("o:tracking-clicks", "1", "yes, no, true, false, htmlonly"),
+        ("o:tracking-opens", "htmlonly", "yes, no, true, false"),
+    ] {
+        let message = format!("'{name}' must be one of: {end}");
+        assert_eq!(with(name, value).unwrap_err().message(), message, "{name}={value}");
+    }
+}
+
+#[test]
+fn options_of_later_versions_are_refused() {
     for name in [
         "o:secondary-dkim",
         "o:secondary-dkim-public",

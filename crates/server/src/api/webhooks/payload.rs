@@ -19,9 +19,9 @@ pub(crate) fn new_signing_key() -> Option<String> {
 }
 
 /// The notification of an event, signed at `seconds` since the epoch. Each has a token of its own, also when the same
-/// event is told again: receivers may remember tokens, and refuse what they have seen.
-pub(crate) fn payload(key: &str, event: &Event, seconds: i64) -> Option<Bytes> {
-    signed(key, event_json(event), seconds)
+/// event is told again: receivers may remember tokens, and refuse what they have seen. Links start with `base`.
+pub(crate) fn payload(key: &str, event: &Event, base: &str, seconds: i64) -> Option<Bytes> {
+    signed(key, event_json(event, base), seconds)
 }
 
 /// The same for an event that is not one of the store's.

@@ -13,6 +13,7 @@ mod plans;
 mod posture;
 mod purge;
 mod queue;
+mod retention;
 mod scale;
 mod settings;
 mod site;
@@ -20,6 +21,7 @@ mod sts;
 mod suppression;
 mod template;
 mod tlsrpt;
+mod tracking;
 mod traffic;
 mod webhook;
 
@@ -98,6 +100,7 @@ fn message(recipients: &[&str]) -> NewMessage {
         recipients: recipients.iter().map(|text| address(text)).collect(),
         template: None,
         copies: None,
+        tracking: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
     }
