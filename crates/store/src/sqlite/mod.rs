@@ -32,6 +32,7 @@ mod queue;
 mod readers;
 mod reserve;
 mod retention;
+mod rotation;
 mod row;
 mod schema;
 mod secret;
