@@ -85,7 +85,7 @@ async function readers() {
   const opened = ["member3@verified.test", "member1001@verified.test"];
   for (const member of opened) {
     const copy = scene.kept(process.env.SINK_VERIFIED, member).replace(/=\r\n/g, "");
-    const [, pixel] = copy.match(/http:\/\/track\.test(\/t\/o\/[\w.~-]+)/);
+    const [, pixel] = copy.match(/http:\/\/track\.sender\.test(\/t\/o\/[\w.~-]+)/);
     const answer = await fetch(scene.url + pixel, { headers: { "user-agent": "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Safari/605" } });
     assert.equal(answer.status, 200);
   }

@@ -6,7 +6,7 @@
 # email package: every copy, all of its headers and texts, nobody else named in it.
 . "$(dirname "$0")/../lib.sh"
 
-client_scene WAXWING_TRACKING_URL=http://track.test
+client_scene
 export GHOST_MEMBERS=$scratch/members.json
 node_client "$interop/15-ghost/check.cjs"
 python3 "$interop/15-ghost/arrived.py" "$GHOST_MEMBERS" "$SINK_VERIFIED"

@@ -5,5 +5,5 @@
 
 client_scene
 export EXPECTED=$scratch/expected.json
-python3 "$interop/19-mime/check.py"
-node_client "$interop/19-mime/check.cjs"
+python3 "$interop/24-mime/check.py"
+node_client "$interop/24-mime/check.cjs"

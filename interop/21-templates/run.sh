@@ -5,4 +5,4 @@
 . "$(dirname "$0")/../lib.sh"
 
 client_scene
-node_client "$interop/16-templates/check.cjs"
+node_client "$interop/21-templates/check.cjs"

@@ -20,4 +20,4 @@ first=$last_pid
 scan within "localhost:$within"
 wait "$first" || true
 wait "$last_pid" || true
-python3 "$interop/18-testssl/check.py" "$scratch/starttls.json" "$scratch/within.json"
+python3 "$interop/23-testssl/check.py" "$scratch/starttls.json" "$scratch/within.json"
