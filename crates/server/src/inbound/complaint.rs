@@ -12,6 +12,7 @@ use store::complaint::{Complaint, Heard};
 use store::{StoreError, Timestamp};
 
 use super::handler::Inbound;
+use super::limits::COMPLAINTS;
 use super::return_path::{Delivery, ReturnPaths};
 
 impl Inbound {
@@ -28,7 +29,7 @@ impl Inbound {
             false => Vec::new(),
         };
         let mut heard: Vec<Heard> = Vec::new();
-        for complaint in complaints {
+        for complaint in complaints.into_iter().take(COMPLAINTS) {
             heard.push(self.store.record_complaint(Timestamp::now(), complaint).await?);
         }
         let (kind, reporter) = (report.kind.as_str(), report.reporting_mta.as_deref());
