@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use message::Mailbox;
 use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::{Address, Domain, ReturnPath};
+use store::Store;
 use store::dsn::DsnRequest;
 
 use super::mime_headers::{for_each_option, without_options};
 use super::options::Options;
 use super::request::{MimeRequest, Recipients};
+use super::template::{UsedTemplate, Wanted};
 use super::{Ready, take_whole};
 use crate::api::http::error::ApiError;
 use crate::api::http::time;
@@ -41,8 +43,15 @@ pub(crate) enum Refused {
 }
 
 impl Submitted {
+    /// The template that its headers name.
+    pub(crate) async fn template(&self, store: &Store, domain: &Domain) -> Result<Option<UsedTemplate>, ApiError> {
+        let mut wanted = Wanted::default();
+        wanted.take_message(&self.content)?;
+        UsedTemplate::find(store, domain, wanted).await
+    }
+
     /// The message in its final bytes: without its option headers, and with what a message must have.
-    pub(crate) fn ready(self, domain: &Domain) -> Result<Ready, Refused> {
+    pub(crate) fn ready(self, domain: &Domain, template: Option<&UsedTemplate>) -> Result<Ready, Refused> {
         let now = time::now();
         let options = self.options(now).map_err(Refused::Option)?;
         let message = without_options(&self.content).into();
@@ -54,7 +63,7 @@ impl Submitted {
         let to = to.map_err(|error| Refused::Message(ApiError::bad_request(error.to_string())))?;
         let recipients = Recipients::new(&to, &[], &options).map_err(Refused::Message)?;
         let request = MimeRequest { message, recipients, options };
-        let ready = take_whole(request, &self.received, domain, now).map_err(Refused::Message)?;
+        let ready = take_whole(request, template, &self.received, domain, now).map_err(Refused::Message)?;
         let of_recipients = ready.recipients.iter().map(|address| asked.get(address).cloned().unwrap_or_default());
         let dsn = DsnRequest {
             unasked: is_told_unasked(&self.return_path, domain),
