@@ -2,6 +2,7 @@
 //!
 //! Nothing here is global, so that several servers run in one process: tests and `waxwing demo` do that.
 
+mod aside;
 mod http;
 mod keys;
 pub mod log;
@@ -9,7 +10,7 @@ pub mod log;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use delivery::resolve::Dns;
 use store::{Purge, Role, Store, StoreError, Timestamp};
@@ -17,10 +18,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::acme;
 use crate::api::tracking::Tracker;
 use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
+use crate::metrics::Metrics;
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::{CertificateError, Certificates};
@@ -28,6 +31,7 @@ use crate::submission::{self, Listeners, Running};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 use crate::webhooks::{self, Webhooks};
 
+use aside::Asides;
 pub use keys::{generate as generate_key, record as key_record};
 
 /// How often old events and messages are looked for.
@@ -58,6 +62,9 @@ pub enum StartError {
     /// There is no certificate to show to SMTP clients.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
+    /// The settings of certificates by ACME cannot be used.
+    #[error("{0}")]
+    Acme(#[from] acme::SettingsError),
     /// The system gave no random numbers for the first API key.
     #[error("the system's source of randomness failed")]
     NoRandomness,
@@ -87,6 +94,7 @@ impl Server {
         let submission = listen_if("submission_listen", config.submission_listen).await?.unzip();
         let submissions = listen_if("submissions_listen", config.submissions_listen).await?.unzip();
         let (bounces, bounce_addr) = listen_if("bounce_listen", config.bounce_listen).await?.unzip();
+        let asides = Asides::listen(&config).await?;
         let (submission_addr, submissions_addr) = (submission.1, submissions.1);
         let listeners = Listeners { submission: submission.0, submissions: submissions.0 };
         queue::check_client(&config)?;
@@ -125,7 +133,18 @@ impl Server {
             .tracked_at(config.tracking_url.clone());
         let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
-        let smtp = smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?;
+        let (parts, certificates) =
+            smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?.unzip();
+        let limits = http::Limits::with_grace(grace);
+        let metrics = Metrics {
+            store: store.clone(),
+            attempts: queue.attempts(),
+            http: limits.open.clone(),
+            certificates,
+            started: SystemTime::now(),
+        };
+        let mut parts = parts.unwrap_or_default();
+        parts.extend(asides.start(&config, metrics, &reload, &stopped)?);
         let router = api::router(app);
         let base = base_of(&config, http_addr);
         let webhooks =
@@ -133,14 +152,14 @@ impl Server {
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
-        tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
+        tasks.spawn(named("HTTP", http::serve(listener, router, limits, stopped.clone())));
         tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
         tasks.spawn(named("webhooks", webhooks.run(stopped.clone())));
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
-        for (part, running) in smtp {
+        for (part, running) in parts {
             tasks.spawn(named(part, running));
         }
         tracing::info!(
@@ -231,7 +250,7 @@ impl Server {
     }
 }
 
-/// The parts that take mail by SMTP, if any is configured.
+/// The parts that take mail by SMTP, if any is configured, and what they show.
 fn smtp(
     listeners: Listeners,
     bounces: Option<(TcpListener, Arc<ReturnPaths>)>,
@@ -239,9 +258,9 @@ fn smtp(
     app: &App,
     reload: &Arc<Notify>,
     stop: &watch::Receiver<bool>,
-) -> Result<Vec<(&'static str, Running)>, CertificateError> {
+) -> Result<Option<(Parts, Arc<Certificates>)>, CertificateError> {
     if !listeners.is_any() && bounces.is_none() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let certificates = Certificates::of(config)?;
     let tls = certificates.server_config()?;
@@ -250,9 +269,11 @@ fn smtp(
         let running = inbound::run(listener, tls, config.clone(), app.store.clone(), return_paths, stop.clone());
         parts.push(("bounces", Box::pin(running)));
     }
-    parts.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stop.clone()))));
-    Ok(parts)
+    parts.push(("certificates", Box::pin(certificates.clone().keep_fresh(reload.clone(), stop.clone()))));
+    Ok(Some((parts, certificates)))
 }
+
+type Parts = Vec<(&'static str, Running)>;
 
 async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;

@@ -22,6 +22,7 @@ mod domain;
 mod dropped;
 mod error;
 mod event;
+pub mod figures;
 pub mod inspect;
 mod key;
 mod location;

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, dropped, event, purge, queue, retention, site, suppression};
+use super::super::{claim, copy, dropped, event, figures, purge, queue, retention, site, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -52,6 +52,7 @@ async fn the_queue_is_never_searched_whole() {
         (site::FIND_SITES, "SCAN destination USING COVERING INDEX destination_site"),
         (site::FORGET_IDLE[0], "destination_idle"),
         (site::FORGET_IDLE[1], "site_idle"),
+        (figures::QUEUE, "SCAN recipient USING COVERING INDEX recipient_due"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
         (dropped::SOME, "message_unfinished (domain=? AND rowid>?)"),
         (dropped::SOME, "recipient_message (message=?)"),
