@@ -14,6 +14,8 @@ pub mod doctor;
 mod inbound;
 mod metrics;
 pub mod queue;
+mod remembered;
+mod rotation;
 pub mod sending_dns;
 pub mod serve;
 mod smtpd;

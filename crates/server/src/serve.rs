@@ -25,6 +25,7 @@ use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
 use crate::metrics::Metrics;
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
+use crate::rotation;
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::{CertificateError, Certificates};
 use crate::submission::{self, Listeners, Running};
@@ -127,7 +128,7 @@ impl Server {
         )
         .with_return_paths(return_paths.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns)
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns.clone())
             .with_webhook_client(web.clone())
             .keeping(config.retention())
             .tracked_at(config.tracking_url.clone());
@@ -158,6 +159,7 @@ impl Server {
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }
+        tasks.spawn(named("DKIM keys", rotation::run(store.clone(), sending_dns, stopped.clone())));
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
         for (part, running) in parts {
             tasks.spawn(named(part, running));

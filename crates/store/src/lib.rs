@@ -30,6 +30,7 @@ mod message;
 pub mod posture;
 mod queue;
 pub mod retention;
+pub mod rotation;
 mod secret;
 mod site;
 mod sqlite;

@@ -2,6 +2,8 @@
 
 mod access;
 mod analytics;
+#[cfg(test)]
+mod coverage;
 pub(crate) mod credentials;
 mod dkim;
 mod docs;

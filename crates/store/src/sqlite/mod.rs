@@ -33,6 +33,7 @@ mod queue;
 mod readers;
 mod reserve;
 mod retention;
+mod rotation;
 mod row;
 mod schema;
 mod secret;

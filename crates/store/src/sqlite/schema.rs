@@ -28,6 +28,7 @@ const STEPS: &[&str] = &[
     super::dropped::TABLES,
     super::tracking::TABLES,
     super::retention::TABLES,
+    super::rotation::TABLES,
 ];
 
 /// The version that this program reads and writes.

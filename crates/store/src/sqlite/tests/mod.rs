@@ -14,6 +14,7 @@ mod posture;
 mod purge;
 mod queue;
 mod retention;
+mod rotation;
 mod scale;
 mod settings;
 mod site;
