@@ -3,6 +3,7 @@
 //! Nothing here is global, so that several servers run in one process: tests and `waxwing demo` do that.
 
 mod aside;
+mod doors;
 mod http;
 mod keys;
 pub mod log;
@@ -32,7 +33,7 @@ use crate::submission::{self, Listeners, Running};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 use crate::webhooks::{self, Webhooks};
 
-use aside::Asides;
+use doors::{Addresses, Doors};
 pub use keys::{generate as generate_key, record as key_record};
 
 /// How often old events and messages are looked for.
@@ -74,10 +75,7 @@ pub enum StartError {
 /// A server that runs until [`Server::stop`]. One that is dropped instead ends as if it had been killed.
 #[derive(Debug)]
 pub struct Server {
-    http_addr: SocketAddr,
-    submission_addr: Option<SocketAddr>,
-    submissions_addr: Option<SocketAddr>,
-    bounce_addr: Option<SocketAddr>,
+    addresses: Addresses,
     reload: Arc<Notify>,
     first_key: Option<Secret>,
     store: Store,
@@ -91,13 +89,7 @@ impl Server {
     /// Opens the store, makes the first API key where there is none, and starts to serve and to deliver.
     pub async fn start(config: Config) -> Result<Server, StartError> {
         // The addresses first: who starts a second server by mistake is told before anything is touched.
-        let (listener, http_addr) = listen("http_listen", config.http_listen).await?;
-        let submission = listen_if("submission_listen", config.submission_listen).await?.unzip();
-        let submissions = listen_if("submissions_listen", config.submissions_listen).await?.unzip();
-        let (bounces, bounce_addr) = listen_if("bounce_listen", config.bounce_listen).await?.unzip();
-        let asides = Asides::listen(&config).await?;
-        let (submission_addr, submissions_addr) = (submission.1, submissions.1);
-        let listeners = Listeners { submission: submission.0, submissions: submissions.0 };
+        let Doors { http, listeners, bounces, asides, addresses } = Doors::open(&config).await?;
         queue::check_client(&config)?;
         let reports = tlsrpt::Settings::of(&config)?;
         let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
@@ -147,13 +139,13 @@ impl Server {
         let mut parts = parts.unwrap_or_default();
         parts.extend(asides.start(&config, metrics, &reload, &stopped)?);
         let router = api::router(app);
-        let base = base_of(&config, http_addr);
+        let base = base_of(&config, addresses.http);
         let webhooks =
             Webhooks::new(store.clone(), web, webhooks::Options { grace, base, ..webhooks::Options::default() });
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
-        tasks.spawn(named("HTTP", http::serve(listener, router, limits, stopped.clone())));
+        tasks.spawn(named("HTTP", http::serve(http, router, limits, stopped.clone())));
         tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
         tasks.spawn(named("webhooks", webhooks.run(stopped.clone())));
         if let Some(mta_sts) = mta_sts {
@@ -164,46 +156,28 @@ impl Server {
         for (part, running) in parts {
             tasks.spawn(named(part, running));
         }
-        tracing::info!(
-            %http_addr,
-            submission_addr = submission_addr.map(tracing::field::display),
-            submissions_addr = submissions_addr.map(tracing::field::display),
-            bounce_addr = bounce_addr.map(tracing::field::display),
-            "started"
-        );
-        Ok(Server {
-            http_addr,
-            submission_addr,
-            submissions_addr,
-            bounce_addr,
-            reload,
-            first_key,
-            store,
-            tally,
-            tracking,
-            stop,
-            tasks,
-        })
+        addresses.tell();
+        Ok(Server { addresses, reload, first_key, store, tally, tracking, stop, tasks })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
     pub fn http_addr(&self) -> SocketAddr {
-        self.http_addr
+        self.addresses.http
     }
 
     /// Where SMTP submission with STARTTLS listens, if it does.
     pub fn submission_addr(&self) -> Option<SocketAddr> {
-        self.submission_addr
+        self.addresses.submission
     }
 
     /// Where SMTP submission within TLS listens, if it does.
     pub fn submissions_addr(&self) -> Option<SocketAddr> {
-        self.submissions_addr
+        self.addresses.submissions
     }
 
     /// Where failure reports are received, if they are.
     pub fn bounce_addr(&self) -> Option<SocketAddr> {
-        self.bounce_addr
+        self.addresses.bounces
     }
 
     /// Reads again what can change while the server runs: the certificate.
@@ -280,23 +254,6 @@ type Parts = Vec<(&'static str, Running)>;
 async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     part
-}
-
-async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { key, address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-async fn listen_if(
-    key: &'static str,
-    address: Option<SocketAddr>,
-) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
-    match address {
-        Some(address) => listen(key, address).await.map(Some),
-        None => Ok(None),
-    }
 }
 
 /// Whether DANE is on is told at every start: a resolver that does not validate turns it off. The first look, and each

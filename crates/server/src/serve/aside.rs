@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 
-use super::{Parts, StartError, http, listen, listen_if};
+use super::doors::{listen, listen_if};
+use super::{Parts, StartError, http};
 use crate::acme::{self, Acme, Answers};
 use crate::config::Config;
 use crate::metrics::{self, Metrics};
