@@ -4,6 +4,7 @@
 mod acme;
 mod bounces;
 mod check;
+mod complaints;
 mod copies;
 mod dns;
 mod doctor;
