@@ -55,7 +55,7 @@ impl Pebble {
             .arg("-config")
             .arg(directory.join("config.json"))
             .args(["-dnsserver", &lab.dns_addr().to_string()])
-            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "20")])
+            .envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_WFE_NONCEREJECT", "3")])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .stdin(Stdio::null())
