@@ -8,4 +8,4 @@ export METRICS_PORT
 METRICS_PORT=$(free_port)
 start_waxwing "$sink_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem" WAXWING_METRICS_LISTEN="127.0.0.1:$METRICS_PORT" \
     WAXWING_SUBMISSION_LISTEN="127.0.0.1:$(free_port)"
-python_client "$interop/21-metrics/check.py"
+python_client "$interop/25-metrics/check.py"
