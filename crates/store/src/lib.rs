@@ -24,6 +24,7 @@ mod dropped;
 pub mod dsn;
 mod error;
 mod event;
+pub mod figures;
 pub mod inspect;
 mod key;
 mod location;

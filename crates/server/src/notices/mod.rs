@@ -18,7 +18,9 @@ use store::dsn::{DueNotices, Notice};
 use store::{Method, NewMessage, Store, StoreError, Timestamp};
 use tokio::sync::{Notify, watch};
 
+use crate::api::App;
 use crate::config::Config;
+use crate::submission::Running;
 
 /// How often one looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,12 +38,16 @@ pub(crate) struct Notifier {
 }
 
 impl Notifier {
-    pub(crate) fn new(store: Store, config: &Config, wake: Arc<Notify>) -> Notifier {
-        Notifier { store, host: config.ehlo_name.to_string(), schedule: config.retry_schedule.clone(), wake }
+    /// The part of the server that tells whoever handed mail over by SMTP, now or before this start.
+    pub(crate) fn start(app: &App, config: &Config, stop: &watch::Receiver<bool>) -> (&'static str, Running) {
+        let (store, wake) = (app.store.clone(), app.wake.clone());
+        let host = config.ehlo_name.to_string();
+        let notifier = Notifier { store, host, schedule: config.retry_schedule.clone(), wake };
+        ("notifications", Box::pin(notifier.run(stop.clone())))
     }
 
     /// Works until the server stops. What is not told by then is told after the next start.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+    async fn run(self, mut stop: watch::Receiver<bool>) {
         loop {
             let pause = match self.tell_all(&stop).await {
                 Ok(()) => LOOK_EVERY,

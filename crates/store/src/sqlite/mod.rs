@@ -22,6 +22,7 @@ mod domain;
 mod dropped;
 mod dsn;
 mod event;
+mod figures;
 mod filter;
 mod inspect;
 mod key;
