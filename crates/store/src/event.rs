@@ -27,6 +27,8 @@ pub enum EventKind {
     Opened,
     /// A link was followed.
     Clicked,
+    /// The recipient wants no more such mail.
+    Unsubscribed,
 }
 
 /// Whether a failure is final.
@@ -73,7 +75,7 @@ macro_rules! words {
     };
 }
 
-words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded", Opened => "opened", Clicked => "clicked" });
+words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded", Opened => "opened", Clicked => "clicked", Unsubscribed => "unsubscribed" });
 words!(Severity { Temporary => "temporary", Permanent => "permanent" });
 words!(FailureReason {
     Generic => "generic",
@@ -266,7 +268,7 @@ pub enum Filter {
 /// What a [`Filter`] looks at. A field that an event does not have matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// `accepted`, `delivered`, `failed`, `tls-downgraded`, `opened`, `clicked`.
+    /// `accepted`, `delivered`, `failed`, `tls-downgraded`, `opened`, `clicked`, `unsubscribed`.
     Event,
     /// `temporary`, `permanent`.
     Severity,

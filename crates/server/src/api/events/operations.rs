@@ -63,7 +63,11 @@ fn event_page() -> Schema {
 
 fn event() -> Schema {
     let event = object([
-        ("event", choice(["accepted", "delivered", "failed", "opened", "clicked", "tls-downgraded"]).required()),
+        (
+            "event",
+            choice(["accepted", "delivered", "failed", "opened", "clicked", "unsubscribed", "tls-downgraded"])
+                .required(),
+        ),
         ("id", text().required()),
         ("timestamp", unix_seconds().required()),
         ("log-level", text()),
