@@ -12,6 +12,8 @@ mod dkim;
 pub mod doctor;
 mod inbound;
 pub mod queue;
+mod remembered;
+mod rotation;
 pub mod sending_dns;
 pub mod serve;
 mod smtpd;

@@ -22,6 +22,7 @@ use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
+use crate::rotation;
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::{CertificateError, Certificates};
 use crate::submission::{self, Listeners, Running};
@@ -119,8 +120,9 @@ impl Server {
         )
         .with_return_paths(return_paths.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns)
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns.clone())
             .with_webhook_client(web.clone())
+            .keeping(config.retention())
             .tracked_at(config.tracking_url.clone());
         let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
@@ -138,6 +140,7 @@ impl Server {
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }
+        tasks.spawn(named("DKIM keys", rotation::run(store.clone(), sending_dns, stopped.clone())));
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
         for (part, running) in smtp {
             tasks.spawn(named(part, running));
@@ -319,18 +322,22 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Deletes what is older than its retention, now and every hour.
+/// Deletes what is older, or more, than may be kept, now and every hour.
 async fn purge(store: Store, config: Config, mut stop: watch::Receiver<bool>) {
+    let general = config.retention();
     loop {
         let now = Timestamp::now();
         let old = Purge { events_before: now - config.event_retention, wire_before: now - config.message_retention };
         let purged = tokio::select! {
-            purged = async { store.purge_traffic(now).await.and(store.purge(old).await) } => purged,
+            purged = async {
+                store.purge_traffic(now).await?;
+                Ok::<_, StoreError>((store.purge(old).await?, store.purge_domains(now, general).await?))
+            } => purged,
             _ = stop.wait_for(|stopping| *stopping) => return,
         };
         match purged {
-            Ok(purged) => tracing::debug!(?purged, "deleted what is older than its retention"),
-            Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+            Ok((old, beyond)) => tracing::debug!(?old, ?beyond, "deleted what is older or more than may be kept"),
+            Err(error) => tracing::warn!(%error, "cannot delete what is older or more than may be kept"),
         }
         tokio::select! {
             () = tokio::time::sleep(PURGE_EVERY) => {}

@@ -313,6 +313,20 @@ const CASES: &[Case] = &[
     ),
     ("event_retention", r#""7d""#, "1w", r#""7d""#, &[(r#""5m""#, "is not between 1h and 3650d")]),
     ("message_retention", r#""0s""#, "0s", r#""0s""#, &[(r#""forever""#, NOT_A_DURATION)]),
+    (
+        "domain_event_limit",
+        "1000000",
+        "1000000",
+        "1000000",
+        &[("0", "must be a whole number from 1 to"), (r#""many""#, "must be a whole number from 1 to")],
+    ),
+    (
+        "domain_message_limit",
+        "10737418240",
+        "10737418240",
+        "10737418240",
+        &[("-1", "must be a whole number from 1 to")],
+    ),
     ("shutdown_grace", r#""5m""#, "300s", r#""5m""#, &[(r#""2h""#, "is not between 0s and 1h")]),
 ];
 

@@ -5,6 +5,7 @@ use smtp::Domain;
 
 use crate::Timestamp;
 use crate::dkim::NewDkimKey;
+use crate::retention::Retention;
 use crate::tracking::TrackingSettings;
 
 /// A domain that mail is sent for.
@@ -22,6 +23,8 @@ pub struct SendingDomain {
     pub tracking: TrackingSettings,
     /// Whether its DNS records were all there when they were last looked for.
     pub verified: bool,
+    /// How long, and how much, is kept of its mail.
+    pub retention: Retention,
 }
 
 /// A domain to be made.

@@ -28,6 +28,8 @@ mod location;
 mod message;
 pub mod posture;
 mod queue;
+pub mod retention;
+pub mod rotation;
 mod secret;
 mod site;
 mod sqlite;

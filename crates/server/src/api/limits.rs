@@ -97,6 +97,8 @@ pub(crate) const JSON_TIME: Duration = Duration::from_secs(30);
 
 /// Reports about TLS that strangers may upload in a minute, all together.
 pub(crate) const UPLOADS_PER_MINUTE: u32 = 60;
+/// When a domain that was reported about too often may be reported about again, as reporters are told: reports are daily.
+pub(crate) const REPORTS_AGAIN: Duration = Duration::from_secs(6 * 3600);
 /// Uploaded reports that are read at the same time.
 pub(crate) const UPLOADS_AT_ONCE: usize = 4;
 /// Time to send one.
@@ -121,8 +123,6 @@ pub(crate) const TRACKED_ADDRESSES: usize = 10_000;
 
 /// How long the store's word on an API key holds. What another process changes is seen after that.
 pub(crate) const KEY_FRESH: Duration = Duration::from_secs(1);
-/// How long a good key is let in from an address that guesses keys.
-pub(crate) const KEY_REMEMBERED: Duration = Duration::from_secs(600);
 /// Most keys that are remembered.
 pub(crate) const KEYS_REMEMBERED: usize = 1024;
 /// Wrong keys that an address may try in [`WRONG_KEY_TIME`].

@@ -2,6 +2,8 @@
 
 mod access;
 mod analytics;
+#[cfg(test)]
+mod coverage;
 pub(crate) mod credentials;
 mod dkim;
 mod docs;
@@ -32,6 +34,7 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use delivery::web::Web;
 use store::Store;
+use store::retention::Retention;
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
@@ -41,6 +44,7 @@ use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
 pub(crate) use self::webhooks::{new_signing_key, payload as notification, words as webhook_words};
+use crate::config::Config;
 use crate::sending_dns::SendingDns;
 use crate::submission::password::Passwords;
 
@@ -66,6 +70,8 @@ pub struct App {
     webhook_tester: webhooks::Tester,
     /// Who reads a whole message.
     readings: Arc<Semaphore>,
+    /// What is kept of every domain at most.
+    retention: Retention,
 }
 
 impl App {
@@ -85,7 +91,13 @@ impl App {
             tracking,
             webhook_tester: webhooks::Tester::new(None),
             readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
+            retention: Config::default().retention(),
         }
+    }
+
+    /// With what is kept of every domain at most.
+    pub fn keeping(self, retention: Retention) -> App {
+        App { retention, ..self }
     }
 
     /// With links of its own public address for what recipients do.

@@ -438,6 +438,22 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(time(config.message_retention)),
     },
     Key {
+        name: "domain_event_limit",
+        shape: Shape::Number,
+        meaning: "Most events that are kept of one sending domain; the latest stay.",
+        unset: None,
+        read: set!(Some(domain_event_limit), number(1u64..=i64::MAX.unsigned_abs())),
+        show: |config| config.domain_event_limit.map(amount),
+    },
+    Key {
+        name: "domain_message_limit",
+        shape: Shape::Number,
+        meaning: "Most octets of bodies of finished messages that are kept of one sending domain; the latest stay.",
+        unset: None,
+        read: set!(Some(domain_message_limit), number(1u64..=i64::MAX.unsigned_abs())),
+        show: |config| config.domain_message_limit.map(amount),
+    },
+    Key {
         name: "shutdown_grace",
         shape: Shape::Text,
         meaning: "How long a stop waits for running requests and deliveries, up to `1h`.",
@@ -457,6 +473,10 @@ fn texts<T: ToString>(items: &[T]) -> Value {
 
 fn whole(number: u16) -> Value {
     Value::Integer(number.into())
+}
+
+fn amount(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn time(duration: Duration) -> Value {

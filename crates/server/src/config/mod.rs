@@ -22,6 +22,7 @@ use policy::rate::Rate;
 use policy::retry::Schedule;
 use smtp::{Address, Domain};
 use store::Location;
+use store::retention::Retention;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
@@ -125,8 +126,24 @@ pub struct Config {
     /// How long a message's body is kept after it was accepted, up to ten years; until its last recipient is finished
     /// in any case. Default 3 days.
     pub message_retention: Duration,
+    /// Most events that are kept of one domain. Default: no limit.
+    pub domain_event_limit: Option<u64>,
+    /// Most octets of content of finished messages that are kept of one domain. Default: no limit.
+    pub domain_message_limit: Option<u64>,
     /// How long a stop waits for running requests and deliveries, up to an hour. Default 30 seconds.
     pub shutdown_grace: Duration,
+}
+
+impl Config {
+    /// What is kept of every domain at most.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            events: Some(self.event_retention),
+            contents: Some(self.message_retention),
+            most_events: self.domain_event_limit,
+            most_octets: self.domain_message_limit,
+        }
+    }
 }
 
 impl Default for Config {
@@ -177,6 +194,8 @@ impl Default for Config {
             log_level: "info".to_owned(),
             event_retention: 30 * duration::DAY,
             message_retention: 3 * duration::DAY,
+            domain_event_limit: None,
+            domain_message_limit: None,
             shutdown_grace: Duration::from_secs(30),
         }
     }

@@ -105,6 +105,8 @@ impl SendingDns {
 
     /// Looks for the records of a domain in the DNS, and keeps what came of it.
     pub(crate) async fn verify(&self, store: &Store, domain: &Domain) -> Result<Records, StoreError> {
+        // What waits for its record signs from now on if it is there, and is looked for like every key that does.
+        crate::rotation::advance(store, self, Some(domain)).await?;
         let _slot = self.slots.acquire().await;
         let expected = self.expected(store, domain).await?;
         let records = self.look_for_all(domain, expected).await;
@@ -207,6 +209,15 @@ impl SendingDns {
                 Some(host) => self.look_for_spf(&host, record).await,
                 None => record,
             },
+        }
+    }
+
+    /// Whether the record of a key is published.
+    pub(crate) async fn look_for_key(&self, key: &DkimKey) -> Finding {
+        let _slot = self.slots.acquire().await;
+        match timeout(PATIENCE, self.look(&key.domain, of_key(key))).await {
+            Ok(record) => record.finding,
+            Err(_) => Finding::unknown("no answer in time"),
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::content::{Chunks, Memory};
 use super::limits::{FAULTS, IDLE_COMMANDS, MESSAGES, RCPT_PER_RECIPIENT};
+use super::listener::Slot;
 use super::wire::Wire;
 use super::{End, Handler, Terms, Transaction, out_of_order, reply};
 
@@ -20,6 +21,7 @@ pub(super) struct Session<H> {
     pub(super) terms: Arc<Terms>,
     pub(super) handler: H,
     pub(super) memory: Memory,
+    pub(super) slot: Slot,
     pub(super) began: Instant,
     pub(super) logged_in: bool,
     pub(super) wrong_passwords: u32,
@@ -41,6 +43,7 @@ impl<H: Handler> Session<H> {
         terms: Arc<Terms>,
         handler: H,
         memory: Memory,
+        slot: Slot,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Session<H> {
         Session {
@@ -48,6 +51,7 @@ impl<H: Handler> Session<H> {
             terms,
             handler,
             memory,
+            slot,
             began: Instant::now(),
             logged_in: false,
             wrong_passwords: 0,

@@ -31,6 +31,8 @@ mod purge;
 mod queue;
 mod readers;
 mod reserve;
+mod retention;
+mod rotation;
 mod row;
 mod schema;
 mod secret;

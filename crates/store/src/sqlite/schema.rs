@@ -27,6 +27,8 @@ const STEPS: &[&str] = &[
     super::bounce::TABLES,
     super::dropped::TABLES,
     super::tracking::TABLES,
+    super::retention::TABLES,
+    super::rotation::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -2,6 +2,7 @@
 
 mod fields;
 mod operations;
+mod rotation;
 
 use std::collections::HashMap;
 

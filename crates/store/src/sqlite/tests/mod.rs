@@ -13,6 +13,8 @@ mod plans;
 mod posture;
 mod purge;
 mod queue;
+mod retention;
+mod rotation;
 mod scale;
 mod settings;
 mod site;

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, dropped, event, purge, queue, site, suppression};
+use super::super::{claim, copy, dropped, event, purge, queue, retention, site, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -61,7 +61,12 @@ async fn the_queue_is_never_searched_whole() {
         (suppression::OF_ADDRESS, "PRIMARY KEY (domain=? AND list=? AND subject=?)"),
         (suppression::LIST_UP, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
         (suppression::LIST_DOWN, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
-        (purge::OLD_WIRES, "message_wire_age (accepted_at<?)"),
+        (purge::OLD_WIRES, "message_kept (domain=? AND accepted_at<?)"),
+        (retention::NEXT_WITH_CONTENT, "COVERING INDEX message_kept (domain>?)"),
+        (retention::NEXT_WITH_EVENTS, "COVERING INDEX event_domain (domain>?)"),
+        (retention::CONTENTS, "COVERING INDEX message_kept (domain=?)"),
+        (retention::FIRST_BEYOND, "COVERING INDEX event_domain (domain=?)"),
+        (retention::EVENTS, "event_domain (domain=? AND rowid>? AND rowid<?)"),
         (purge::OLD_EVENTS, "PRIMARY KEY (rowid<?)"),
         (purge::OLD_MESSAGES, "message_age (accepted_at<?)"),
     ] {
