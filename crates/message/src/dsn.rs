@@ -3,14 +3,10 @@
 //! They come from strangers, so as little as can be is read: the header, and one part at the first level of the
 //! `multipart/report`. What that message gives back of ours, and whatever lies deeper, is passed over line by line.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use mail_parser::{MessageParser, MimeHeaders};
 use smtp::{Address, EnhancedCode};
 
-use crate::limits::{DSN_OCTETS, DSN_RECIPIENTS, DSN_TEXT_OCTETS, HEADER_OCTETS, PART_HEADER_OCTETS};
-use crate::lines::printable;
-use crate::parts::delimiter;
+use crate::limits::{DSN_OCTETS, DSN_RECIPIENTS};
+use crate::report::{self, Groups, get, without_type};
 
 /// What a notification tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,101 +78,9 @@ pub fn parse(mail: &[u8]) -> Option<StatusReport> {
 /// The content of the first part of type `message/delivery-status` (RFC 3464 §2.1), or its sibling for addresses that
 /// are not ASCII (RFC 6533 §4).
 fn status_part(mail: &[u8]) -> Option<Vec<u8>> {
-    let end = mail.windows(4).take(HEADER_OCTETS).position(|four| four == b"\r\n\r\n")?;
-    let (header, body) = mail.split_at(end + 4);
-    let header = MessageParser::new().with_mime_headers().parse_headers(header)?;
-    let content_type = header.content_type().filter(|found| found.c_type.eq_ignore_ascii_case("multipart"))?;
-    let boundary = content_type.attribute("boundary").filter(|boundary| !boundary.is_empty())?;
-    let boundaries = [boundary.to_owned()];
-
-    let mut part = Part::Skipped;
-    for line in body.split_inclusive(|b| *b == b'\n') {
-        let text = line.strip_suffix(b"\r\n").unwrap_or(line);
-        if let Some((_, closes)) = delimiter(&boundaries, text) {
-            if let Part::Status { .. } = part {
-                break;
-            }
-            if closes {
-                return None;
-            }
-            part = Part::Header(Vec::new());
-            continue;
-        }
-        match &mut part {
-            Part::Skipped => {}
-            Part::Header(header) if text.is_empty() => part = Part::of(header),
-            Part::Header(header) if header.len() + line.len() > PART_HEADER_OCTETS => part = Part::Skipped,
-            Part::Header(header) => header.extend_from_slice(line),
-            Part::Status { content, .. } if content.len() + line.len() > DSN_OCTETS => break,
-            Part::Status { content, .. } => content.extend_from_slice(line),
-        }
-    }
-    match part {
-        Part::Status { content, is_base64: false } => Some(content),
-        Part::Status { content, is_base64: true } => {
-            STANDARD.decode(content.into_iter().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<_>>()).ok()
-        }
-        Part::Skipped | Part::Header(_) => None,
-    }
-}
-
-enum Part {
-    /// In a preamble, or in a part that nobody asks about.
-    Skipped,
-    /// In the header of a part, as far as it was read.
-    Header(Vec<u8>),
-    /// In the content of the one that is wanted.
-    Status { content: Vec<u8>, is_base64: bool },
-}
-
-impl Part {
-    fn of(header: &[u8]) -> Part {
-        let bytes = [header, b"\r\n"].concat();
-        let Some(part) = MessageParser::new().with_mime_headers().parse_headers(&bytes) else { return Part::Skipped };
-        let is_status = part.content_type().is_some_and(|found| {
-            let subtype = found.c_subtype.as_deref().unwrap_or_default().to_ascii_lowercase();
-            let is_wanted = matches!(&*subtype, "delivery-status" | "global-delivery-status");
-            found.c_type.eq_ignore_ascii_case("message") && is_wanted
-        });
-        let coding = part.content_transfer_encoding().map(|coding| coding.trim().to_ascii_lowercase());
-        match coding.as_deref() {
-            _ if !is_status => Part::Skipped,
-            Some("base64") => Part::Status { content: Vec::new(), is_base64: true },
-            // RFC 3464 §2.1 wants plain text; nothing in the fields that are read would be written otherwise.
-            _ => Part::Status { content: Vec::new(), is_base64: false },
-        }
-    }
-}
-
-/// Groups of fields, with empty lines between them (RFC 3464 §2.1).
-struct Groups<'a>(std::str::Lines<'a>);
-
-impl Iterator for Groups<'_> {
-    type Item = Vec<(String, String)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut fields: Vec<(String, String)> = Vec::new();
-        for line in self.0.by_ref() {
-            match line.split_once(':') {
-                _ if line.trim().is_empty() && fields.is_empty() => {}
-                _ if line.trim().is_empty() => break,
-                _ if line.starts_with([' ', '\t']) => {
-                    if let Some((_, value)) = fields.last_mut() {
-                        value.push(' ');
-                        value.push_str(line.trim());
-                    }
-                }
-                Some((name, value)) => fields.push((name.trim().to_owned(), value.trim().to_owned())),
-                None => {}
-            }
-        }
-        (!fields.is_empty()).then_some(fields)
-    }
-}
-
-/// The first field of that name.
-fn get<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    fields.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    let is_status = |kind: &str| matches!(kind, "message/delivery-status" | "message/global-delivery-status");
+    let found = report::parts(mail, 1, |kind, _| is_status(kind).then_some(DSN_OCTETS));
+    found.into_iter().next().map(|part| part.content)
 }
 
 fn recipient(fields: &[(String, String)]) -> Option<RecipientStatus> {
@@ -204,16 +108,7 @@ fn recipient(fields: &[(String, String)]) -> Option<RecipientStatus> {
 fn address(value: &str) -> Option<Address> {
     let (kind, address) = value.split_once(';')?;
     let is_mail = is_named(kind, "rfc822") || is_named(kind, "utf-8");
-    let address = address.trim();
-    let address = address.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(address);
-    if is_mail { address.parse().ok() } else { None }
-}
-
-/// What stands behind the type, cut to what people read.
-fn without_type(value: &str) -> String {
-    let text = value.split_once(';').map_or(value, |(_, text)| text).trim();
-    let cut = (0..=DSN_TEXT_OCTETS.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-    printable(&text[..cut])
+    if is_mail { report::address(address) } else { None }
 }
 
 fn reply_code(diagnostic: &str) -> Option<u16> {
@@ -228,7 +123,11 @@ fn is_named(kind: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+    use crate::limits::DSN_TEXT_OCTETS;
 
     /// A report with these groups of fields behind the one about the message.
     fn report(groups: &str) -> String {

@@ -249,7 +249,15 @@ fn smtp(
     let tls = certificates.server_config()?;
     let mut parts = submission::start(listeners, tls.clone(), config, app.clone(), stop);
     if let Some((listener, return_paths)) = bounces {
-        let running = inbound::run(listener, tls, config.clone(), app.store.clone(), return_paths, stop.clone());
+        let running = inbound::run(
+            listener,
+            tls,
+            config.clone(),
+            app.store.clone(),
+            return_paths,
+            app.wake.clone(),
+            stop.clone(),
+        );
         parts.push(("bounces", Box::pin(running)));
     }
     parts.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stop.clone()))));
@@ -294,6 +302,9 @@ fn warn_about(config: &Config) {
     }
     if config.bounce_listen.is_some() && matches!(config.ehlo_name, EhloName::Literal(_)) {
         tracing::warn!("bounce_listen does nothing while ehlo_name is an address: no MX record can name this server");
+    }
+    if config.bounce_listen.is_some() && config.postmaster.is_none() {
+        tracing::warn!("postmaster is not set: mail to the postmaster of this server is refused (RFC 5321 §4.5.1)");
     }
     for warning in config.ended_rules(jiff::Timestamp::now().as_second()) {
         tracing::warn!("{warning}");

@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 pub mod bounce;
+pub mod complaint;
 mod copy;
 mod credential;
 pub mod dkim;

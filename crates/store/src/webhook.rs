@@ -72,6 +72,7 @@ impl Subject {
             (EventKind::Opened, _) => Subject::Opened,
             (EventKind::Clicked, _) => Subject::Clicked,
             (EventKind::Unsubscribed, _) => Subject::Unsubscribed,
+            (EventKind::Complained, _) => Subject::Complained,
             (EventKind::TlsDowngraded, _) => Subject::TlsDowngraded,
         }
     }
@@ -285,6 +286,7 @@ mod tests {
             (EventKind::Opened, None, Subject::Opened),
             (EventKind::Clicked, None, Subject::Clicked),
             (EventKind::Unsubscribed, None, Subject::Unsubscribed),
+            (EventKind::Complained, None, Subject::Complained),
             (EventKind::TlsDowngraded, None, Subject::TlsDowngraded),
         ] {
             assert_eq!(Subject::of(kind, severity), subject);

@@ -54,7 +54,7 @@ pub(crate) use self::http::time;
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) store: Store,
-    wake: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     public_url: Option<Url>,
     sending_dns: SendingDns,
     /// Shared out among the forms that are in memory.

@@ -110,6 +110,14 @@ pub const KEYS: &[Key] = &[
         show: |config| config.bounce_listen.map(|address| address.to_string().into()),
     },
     Key {
+        name: "postmaster",
+        shape: Shape::Text,
+        meaning: "Address that gets the mail for `postmaster` and `abuse` that comes there; see [Bounces](#bounces).",
+        unset: Some("such mail is refused"),
+        read: set!(Some(postmaster), explained()),
+        show: |config| config.postmaster.as_ref().map(|address| address.to_string().into()),
+    },
+    Key {
         name: "certificate",
         shape: Shape::Text,
         meaning: "PEM file of the certificate that SMTP clients are shown, with its chain. Read again when it changes.",

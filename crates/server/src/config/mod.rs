@@ -40,6 +40,8 @@ pub struct Config {
     pub submissions_listen: Option<SocketAddr>,
     /// Address and port where failure reports about our mail are received. Default: none.
     pub bounce_listen: Option<SocketAddr>,
+    /// Who gets the mail for `postmaster` and `abuse` that comes there.
+    pub postmaster: Option<Address>,
     /// A PEM file with the certificate that SMTP clients are shown, and its chain. Default: one is made that nobody
     /// vouches for.
     pub certificate: Option<PathBuf>,
@@ -153,6 +155,7 @@ impl Default for Config {
             submission_listen: None,
             submissions_listen: None,
             bounce_listen: None,
+            postmaster: None,
             certificate: None,
             certificate_key: None,
             public_url: None,

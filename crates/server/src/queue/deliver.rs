@@ -15,7 +15,7 @@ use super::in_flight::{InFlight, released};
 use super::limiter::{Changed, Limiter, Slot};
 use super::prepare::{Prepare, Unprepared};
 use super::{LEASE, STORE_PAUSE, outcome, sessions};
-use crate::inbound::ReturnPaths;
+use crate::inbound::{ReturnPaths, WayBack};
 use crate::tlsrpt::Tally;
 
 /// A site whose attempts take no longer is prompt.
@@ -115,7 +115,8 @@ impl Shared {
         if !may_go {
             return job.recipients.iter().map(|recipient| released(recipient.id)).collect::<Vec<_>>().into();
         }
-        let wire = match self.prepare.content(job).await {
+        let (return_path, way_back) = self.return_path_of(job).await;
+        let wire = match self.prepare.content(job, way_back.as_ref()).await {
             Ok(wire) => wire,
             Err(Unprepared::ContentLost) => return outcome::content_lost(job).into(),
             Err(Unprepared::Refused(words)) => return outcome::refused(job, &words).into(),
@@ -124,7 +125,6 @@ impl Shared {
             }
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let return_path = self.return_path_of(job).await;
         let delivery_job = delivery::Job {
             destination: &job.destination,
             return_path: &return_path,
@@ -146,15 +146,16 @@ impl Shared {
     }
 
     /// One that leads here, where reports find the way; else the message's own. Mail that has none gets none.
-    async fn return_path_of(&self, job: &Job) -> ReturnPath {
+    async fn return_path_of(&self, job: &Job) -> (ReturnPath, Option<WayBack>) {
         // What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
-        let Ok(own) = job.return_path.parse() else { return ReturnPath::Null };
-        let Some(return_paths) = &self.return_paths else { return ReturnPath::Address(own) };
+        let Ok(own) = job.return_path.parse() else { return (ReturnPath::Null, None) };
+        let Some(return_paths) = &self.return_paths else { return (ReturnPath::Address(own), None) };
         match return_paths.of(&self.store, job).await {
-            Ok(ours) => ReturnPath::Address(ours.unwrap_or(own)),
+            Ok(Some(ours)) => (ReturnPath::Address(ours.return_path.clone()), Some(ours)),
+            Ok(None) => (ReturnPath::Address(own), None),
             Err(error) => {
-                tracing::warn!(%error, message_id = job.message_id, "cannot look up where failure reports go");
-                ReturnPath::Address(own)
+                tracing::warn!(%error, message_id = job.message_id, "cannot look up where reports go");
+                (ReturnPath::Address(own), None)
             }
         }
     }

@@ -11,6 +11,7 @@ use store::{Job, Store};
 
 use super::sign::Signing;
 use crate::copies;
+use crate::inbound::WayBack;
 use crate::tracking::{self, Seals, TrackedRecipient};
 
 /// Longer content is worked on by a thread where it keeps nobody waiting.
@@ -43,13 +44,17 @@ impl Prepare {
     ///
     /// The steps, each on the outcome of the one before: read, then whatever changes the content, and signatures last,
     /// since they cover all the rest.
-    pub(super) async fn content(&self, job: &Job) -> Result<Bytes, Unprepared> {
+    pub(super) async fn content(&self, job: &Job, way_back: Option<&WayBack>) -> Result<Bytes, Unprepared> {
         let mut wire = self.read(job).await?;
         if let Some(plan) = &job.copy_plan {
             wire = self.copy(job, plan, wire).await?;
         }
         if let Some(tracking) = &job.tracking {
             wire = self.track(job, tracking, wire).await?;
+        }
+        // These fields begin with no dot, so they need no doubling.
+        if let Some(fields) = way_back.and_then(|way_back| way_back.feedback_request(&wire)) {
+            wire = [fields.as_bytes(), &wire].concat().into();
         }
         if job.dkim { self.signing.sign(&self.store, job, wire).await } else { Ok(wire) }
     }

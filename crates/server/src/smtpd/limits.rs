@@ -26,6 +26,8 @@ pub(crate) const IDLE_COMMANDS: u32 = 200;
 pub(crate) const FAULTS: u32 = 20;
 /// RCPT commands in a transaction, refused ones too, for each recipient that is taken at most.
 pub(crate) const RCPT_PER_RECIPIENT: usize = 4;
+/// Trace fields of a message that has been going round in circles (RFC 5321 §6.3).
+pub(crate) const HOPS: usize = 100;
 /// BDAT commands of one message.
 pub(crate) const CHUNKS: u32 = 10_000;
 /// Messages on one connection.

@@ -205,7 +205,7 @@ impl<H: Handler> Session<H> {
 
     async fn mail(&mut self, mail: Mail) -> Reply {
         let Some((client, _)) = &self.client else { return out_of_order("Say EHLO first") };
-        let transaction = Transaction::new(mail, client.clone());
+        let transaction = Transaction::new(mail, client.clone(), self.wire.is_tls(), self.logged_in);
         let mail = &transaction.mail;
         if !self.may_send() {
             return match self.wire.is_tls() {

@@ -3,6 +3,7 @@
 
 mod bounces;
 mod check;
+mod complaints;
 mod copies;
 mod dns;
 mod doctor;

@@ -10,20 +10,20 @@ use super::{Engine, event, suppression};
 use crate::bounce::{DelayedBounce, Recorded};
 use crate::{AttemptRecord, EventKind, FailureReason, MessageId, NewEvent, Severity, StoreError, Timestamp};
 
-/// What a delayed bounce tells beyond the columns of every failure.
+/// What a report tells beyond the columns of every event: of delayed bounces, and of complaints by now.
 pub(super) const TABLES: &str = "
 ALTER TABLE event ADD COLUMN bounce TEXT;
 ";
 
 /// The recipient, or the one of that address that went with it: of the same message, to the same destination.
-const FIND: &str = "
+pub(super) const FIND: &str = "
     SELECT r.id, r.message, r.address, r.state, r.attempts, m.domain FROM recipient AS named
     JOIN message m ON m.id = named.message AND m.accepted_at / 1000000 = ?2
     JOIN recipient r ON r.message = named.message AND r.destination = named.destination
         AND CASE WHEN ?3 IS NULL THEN r.id = named.id ELSE r.address = ?3 COLLATE NOCASE END
     WHERE named.id = ?1 LIMIT 1";
 const FAIL: &str = "UPDATE recipient SET state = 'failed' WHERE id = ?1";
-const SET_REPORT: &str = "UPDATE event SET bounce = ?2 WHERE at = ?1";
+pub(super) const SET_REPORT: &str = "UPDATE event SET bounce = ?2 WHERE at = ?1";
 
 impl Engine {
     pub(crate) async fn record_bounce(&self, now: Timestamp, bounce: DelayedBounce) -> Result<Recorded, StoreError> {

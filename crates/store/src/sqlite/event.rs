@@ -241,7 +241,7 @@ fn event(row: &Row<'_>, message: Arc<MessageSummary>, copy: Option<IndividualCop
         recipient: parsed(row, "recipient")?,
         attempt: attempt(row)?,
         downgrade: if kind == EventKind::TlsDowngraded { Some(from_json(row, "details")?) } else { None },
-        bounce: match get::<Option<String>>(row, "bounce")? {
+        report: match get::<Option<String>>(row, "bounce")? {
             Some(_) => Some(from_json(row, "bounce")?),
             None => None,
         },

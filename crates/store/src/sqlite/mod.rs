@@ -9,10 +9,11 @@
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
 //!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`secret`],
-//!   [`bounce`], [`tracking`].
+//!   [`bounce`], [`complaint`], [`tracking`].
 
 mod bounce;
 mod claim;
+mod complaint;
 mod copy;
 mod credential;
 mod dkim;

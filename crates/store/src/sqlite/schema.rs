@@ -29,6 +29,7 @@ const STEPS: &[&str] = &[
     super::tracking::TABLES,
     super::retention::TABLES,
     super::rotation::TABLES,
+    super::complaint::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -155,6 +155,10 @@ fn write_event(
 pub(super) fn interaction(row: &rusqlite::Row<'_>, kind: EventKind) -> Result<Option<Interaction>, StoreError> {
     match kind {
         EventKind::Opened | EventKind::Clicked | EventKind::Unsubscribed => from_json(row, "details").map(Some),
-        EventKind::Accepted | EventKind::Delivered | EventKind::Failed | EventKind::TlsDowngraded => Ok(None),
+        EventKind::Accepted
+        | EventKind::Delivered
+        | EventKind::Failed
+        | EventKind::TlsDowngraded
+        | EventKind::Complained => Ok(None),
     }
 }

@@ -60,11 +60,14 @@ pub(in crate::api) fn event(event: &Event, base: &str) -> Value {
     }
     if let Some(attempt) = &event.attempt {
         let mut status = delivery_status(attempt);
-        if let Some(report) = &event.bounce {
+        if let Some(report) = &event.report {
             status["bounce-code"] = attempt.enhanced_code.map(|code| code.to_string()).into();
             status["bounce-report"] = report.clone();
         }
         put("delivery-status", status);
+    }
+    if let (EventKind::Complained, Some(report)) = (event.kind, &event.report) {
+        put("feedback-report", report.clone());
     }
     if let Some(story) = &event.downgrade {
         put("tls-downgrade", story.clone());
@@ -104,7 +107,9 @@ fn log_level(event: &Event) -> &'static str {
     match (event.kind, event.severity) {
         (EventKind::Accepted | EventKind::Delivered | EventKind::Opened, _) => "info",
         (EventKind::Clicked | EventKind::Unsubscribed, _) => "info",
-        (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded, _) => "warn",
+        (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded | EventKind::Complained, _) => {
+            "warn"
+        }
         (EventKind::Failed, _) => "error",
     }
 }
@@ -129,7 +134,7 @@ fn flags(event: &Event) -> Value {
         "is-system-test": false,
         "is-test-mode": event.message.test_mode,
     });
-    if event.bounce.is_some() {
+    if event.kind == EventKind::Failed && event.report.is_some() {
         flags["is-delayed-bounce"] = true.into();
     }
     flags

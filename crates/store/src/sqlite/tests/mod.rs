@@ -2,6 +2,7 @@
 
 mod accept;
 mod bounce;
+mod complaint;
 mod copies;
 mod credentials;
 mod disaster;
