@@ -271,10 +271,12 @@ signatures_hold() {
 
 # --- Mailgun clients -------------------------------------------------------------------------------------------------
 
-# client_scene: waxwing for a client, with the receivers of client_receivers behind it.
+# client_scene: waxwing for a client, with the receivers of client_receivers behind it. Tracking links lead to a name that
+# a proxy would have; who follows one goes to $INTEROP_URL instead.
 client_scene() {
     client_receivers
-    start_waxwing "$sink_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem" WAXWING_WEBHOOK_ALLOW_NETWORKS=127.0.0.1
+    start_waxwing "$sink_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem" WAXWING_WEBHOOK_ALLOW_NETWORKS=127.0.0.1 \
+        WAXWING_TRACKING_URL=http://track.sender.test
 }
 
 # client_receivers: receivers of our own at $sink_port: mail for verified.test arrives in $SINK_VERIFIED over verified TLS,

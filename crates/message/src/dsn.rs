@@ -93,6 +93,12 @@ fn recipient(fields: &[(String, String)]) -> Option<RecipientStatus> {
     let diagnostic = get(fields, "Diagnostic-Code");
     let is_smtp = diagnostic.and_then(|text| text.split_once(';')).is_some_and(|(kind, _)| is_named(kind, "smtp"));
     let diagnostic = diagnostic.map(without_type);
+    // Some write x.0.0 whatever the other side said (Exim does).
+    let said = diagnostic.as_deref().filter(|_| is_smtp).and_then(enhanced_code);
+    let status = match (status, said) {
+        (Some(status), Some(said)) if is_vague(status) && said.class == status.class => Some(said),
+        _ => status,
+    };
     Some(RecipientStatus {
         original: get(fields, "Original-Recipient").and_then(address),
         last: get(fields, "Final-Recipient").and_then(address),
@@ -115,6 +121,17 @@ fn reply_code(diagnostic: &str) -> Option<u16> {
     let (digits, rest) = diagnostic.split_at_checked(3)?;
     let code = digits.parse().ok().filter(|code| (400..600).contains(code))?;
     rest.chars().next().is_none_or(|next| matches!(next, ' ' | '-')).then_some(code)
+}
+
+/// The enhanced code in a reply (RFC 2034 §4): `550 5.1.1 text`.
+fn enhanced_code(diagnostic: &str) -> Option<EnhancedCode> {
+    reply_code(diagnostic)?;
+    diagnostic.get(4..)?.split(' ').next()?.parse().ok()
+}
+
+/// Other or undefined (RFC 3463 §3.1).
+fn is_vague(status: EnhancedCode) -> bool {
+    (status.subject, status.detail) == (0, 0)
 }
 
 fn is_named(kind: &str, name: &str) -> bool {
@@ -165,6 +182,23 @@ mod tests {
                  Diagnostic-Code: smtp; 552-Mailbox full\r\n 552 quota",
                 (None, Some("bob@b.example"), Action::Failed, Some("5.0.0"), Some(552)),
                 Some("552-Mailbox full 552 quota"),
+            ),
+            (
+                "Action: failed\r\nFinal-Recipient: rfc822;bob@b.example\r\nStatus: 5.0.0\r\n\
+                 Diagnostic-Code: smtp; 550-5.1.1 no such user",
+                (None, Some("bob@b.example"), Action::Failed, Some("5.1.1"), Some(550)),
+                Some("550-5.1.1 no such user"),
+            ),
+            // A code that says more than the reply, and a reply of another class, stay what they are.
+            (
+                "Action: failed\r\nFinal-Recipient: rfc822;bob@b.example\r\nStatus: 5.4.7\r\nDiagnostic-Code: smtp; 450 4.2.1 later",
+                (None, Some("bob@b.example"), Action::Failed, Some("5.4.7"), Some(450)),
+                Some("450 4.2.1 later"),
+            ),
+            (
+                "Action: failed\r\nFinal-Recipient: rfc822;bob@b.example\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 450 4.2.1 later",
+                (None, Some("bob@b.example"), Action::Failed, Some("5.0.0"), Some(450)),
+                Some("450 4.2.1 later"),
             ),
             // OpenSMTPD, and one that gave up after a while.
             (

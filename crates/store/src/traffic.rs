@@ -167,7 +167,7 @@ pub struct TrafficCount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// The sending domain.
-    pub domain: String,
+    pub domain: Domain,
     /// The tag, in lower case.
     pub name: String,
     /// What people say of it.
@@ -189,6 +189,8 @@ pub struct TagQuery {
     pub from: Option<String>,
     /// The last ones before `from`, or of all.
     pub backward: bool,
+    /// In the order of when they were last used rather than of their names; `from` has no meaning then.
+    pub by_use: bool,
     /// Leave out so many first.
     pub skip: usize,
     /// At most so many.

@@ -118,6 +118,13 @@ async fn a_new_domain_has_a_key_of_its_own() {
     assert_eq!((&records[1]["name"], &records[1]["is_active"]), (&json!("pic._domainkey.new.example"), &json!(true)));
     let changed = server.put("/v3/domains/new.example/dkim_selector", &[("dkim_selector", "pac")]).await;
     assert_eq!(changed.json, json!({ "message": "DKIM selector changed" }));
+    // mailgun.js says it in the query.
+    let changed = send(server.request(Method::PUT, "/v3/domains/new.example/dkim_selector?dkim_selector=pec")).await;
+    assert_eq!(changed.json, json!({ "message": "DKIM selector changed" }));
+    let twice = server.put("/v3/domains/new.example/dkim_selector?dkim_selector=a", &[("dkim_selector", "b")]).await;
+    assert_eq!(twice.status, 400, "{}", twice.text);
+    let changed = server.put("/v3/domains/new.example/dkim_selector", &[("dkim_selector", "pac")]).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
     let authority = server.put("/v3/domains/new.example/dkim_authority", &[("self", "true")]).await.json;
     assert_eq!(authority["changed"], false);
     assert_eq!(authority["sending_dns_records"][1]["name"], "pac._domainkey.new.example");

@@ -253,19 +253,29 @@ async fn tags_are_listed_described_and_deleted() {
     let answer = server.put("/v3/example.com/tag?tag=two", &[("description", &long)]).await;
     assert_eq!(answer.error(), (400, "'description' is longer than 1000 octets"));
 
+    let body = json!({ "include_metrics": true, "pagination": { "limit": 1, "sort": "lastseen:desc" } });
+    let found = post_json(&server, "/v1/analytics/tags", &body).await;
+    assert_eq!(found.json["pagination"]["sort"], "lastseen:desc", "{}", found.text);
+    assert_eq!(found.json["items"][0]["metrics"]["accepted_count"], 1, "{}", found.text);
+    let body = json!({ "pagination": { "sort": "size:desc" } });
+    let refused = post_json(&server, "/v1/analytics/tags", &body).await;
+    assert_eq!(refused.error(), (400, "'sort': 'size:desc' is not tag or lastseen, with :asc or :desc"));
+
     let body = json!({ "tag": "t", "pagination": { "include_total": true, "sort": "tag:desc" } });
     let found = post_json(&server, "/v1/analytics/tags", &body).await;
     assert_eq!((&found.json["pagination"]["total"], &found.json["items"][0]["tag"]), (&json!(2), &json!("two")));
     let named = json!({ "tag": "three", "description": "third" });
     let answer = send(server.request(Method::PUT, "/v1/analytics/tags").json(&named)).await;
     assert_eq!(answer.error(), (200, "Tag updated"));
-    let answer = send(server.request(Method::DELETE, "/v1/analytics/tags").json(&json!({ "tag": "three" }))).await;
+    let answer = send(server.request(Method::DELETE, "/v1/analytics/tags?tag=three")).await;
+    assert_eq!(answer.error(), (200, "Tag deleted"));
+    let answer = send(server.request(Method::DELETE, "/v1/analytics/tags").json(&json!({ "tag": "one" }))).await;
     assert_eq!(answer.error(), (200, "Tag deleted"));
     let answer = send(server.request(Method::DELETE, "/v3/example.com/tag?tag=two")).await;
     assert_eq!(answer.error(), (200, "Tag deleted"));
     assert_eq!(server.get("/v3/example.com/tag?tag=two").await.error(), (404, "tag not found"));
     assert_eq!(
         server.get("/v1/analytics/tags/limits").await.json,
-        json!({ "limit": 5000, "count": 1, "limit_reached": false })
+        json!({ "limit": 5000, "count": 0, "limit_reached": false })
     );
 }

@@ -49,6 +49,11 @@ async fn a_template_and_its_versions_live_as_mailguns_do() {
         (&json!("new"), &json!("c"), &json!(true))
     );
 
+    let refused = server.put(&format!("{versions}/initial/copy/v3"), &[("comments", "copied")]).await;
+    assert_eq!(refused.error(), (400, "'comments' is not a parameter"));
+    let answer = server.put(&format!("{versions}/initial/copy/v4"), &[("comment", "in a form")]).await;
+    assert_eq!(answer.json["version"]["comment"], "in a form", "{}", answer.text);
+    assert_eq!(send(server.request(Method::DELETE, &format!("{versions}/v4"))).await.status, 200);
     let answer = server.put(&format!("{versions}/initial/copy/v3?comment=copied"), &[]).await;
     assert_eq!(
         (&answer.json["message"], &answer.json["version"]["tag"]),

@@ -196,13 +196,17 @@ fn tag_operations() -> Vec<Operation> {
 
 fn tags_asked() -> Schema {
     let pagination = object([
-        ("sort", choice(["tag:asc", "tag:desc"])),
+        ("sort", choice(["tag:asc", "tag:desc", "lastseen:asc", "lastseen:desc"])),
         ("skip", integer()),
         ("limit", integer().range(1, TAGS_PER_PAGE).default(TAGS_PER_PAGE_DEFAULT)),
         ("include_total", boolean()),
     ]);
     let fields = [("tag", text().about("Only tags that begin so")), ("pagination", pagination)];
-    object(fields.into_iter().chain([("include_subaccounts", boolean()), ("include_metrics", boolean())]))
+    object(
+        fields
+            .into_iter()
+            .chain([("include_subaccounts", boolean()), ("include_metrics", boolean().about("Of all the time"))]),
+    )
 }
 
 fn metrics_asked() -> Schema {
