@@ -128,7 +128,7 @@ quietly() {
 
 # start_dns: answers from $scratch/zone ("NAME TYPE DATA" lines); its address is then in $dns.
 start_dns() {
-    background "$scratch/dns.log" python3 "$interop/lib/dns.py" --zone "$scratch/zone" --port-file "$scratch/dns.port"
+    background "$scratch/dns.log" python3 "$interop/lib/authority.py" --zone "$scratch/zone" --port-file "$scratch/dns.port"
     wait_until 10 "the DNS authority" test -s "$scratch/dns.port"
     dns=127.0.0.1:$(cat "$scratch/dns.port")
 }
@@ -236,6 +236,27 @@ declare -A address=()
 fill() {
     sed -e "s|@PORT@|$smtp_port|g" -e "s|@GOOD@|${address[good]}|g" -e "s|@SELF_SIGNED@|${address[self-signed]}|g" \
         -e "s|@PLAIN@|${address[plain]}|g" "$@"
+}
+
+# start_postfix FOLDER: Debian's Postfix with main.cf and master.cf of the folder, in the servers' root.
+start_postfix() {
+    fill "$1/main.cf" >"$scratch/main.cf"
+    fill "$1/master.cf" >"$scratch/master.cf"
+    as_root cp "$scratch/main.cf" "$scratch/master.cf" "$server_root/etc/postfix/"
+    # The folders that `postfix set-permissions` would make.
+    local queue=$server_root/var/spool/postfix
+    as_root mkdir -p "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,maildrop,pid,private,public,saved,trace} \
+        "$server_root/var/lib/postfix"
+    as_root chroot "$server_root" /usr/sbin/postconf -h mail_version >"$scratch/version" 2>&1 || fail "$(cat "$scratch/version")"
+    echo "Postfix $(cat "$scratch/version")"
+    as_root chown 2002 "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,private,saved,trace} \
+        "$server_root/var/lib/postfix"
+    as_root chown 2002:2003 "$queue"/{maildrop,public}
+    as_root chmod 700 "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,private,saved,trace}
+    as_root chmod 730 "$queue/maildrop"
+    as_root chmod 710 "$queue/public"
+    logs+=("$server_root/var/log/maillog")
+    background_in_root "$scratch/master.log" /usr/lib/postfix/sbin/master -c /etc/postfix -d
 }
 
 # answers_smtp ADDRESS: whether a greeting comes.

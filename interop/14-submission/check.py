@@ -83,6 +83,15 @@ def with_smtplib(password):
     event = outcome(DOMAIN, "one@verified.test")
     expect("tags", ["first"], event["tags"])
 
+    with client(password) as smtp:
+        smtp.send_message(message("options@verified.test", Variables='{"order": "7"}', Dkim="no", Track="no"))
+        smtp.send_message(message("dropped@verified.test", Drop_Message="yes"))
+    expect("variables", {"order": "7"}, outcome(DOMAIN, "options@verified.test")["user-variables"])
+    arrived = kept(SINK_VERIFIED, "options@verified.test")
+    expect("unsigned", None, arrived["DKIM-Signature"])
+    expect("variables on the way", '{"order":"7"}', arrived["X-Mailgun-Variables"].replace(" ", ""))
+    expect("dropped", 650, outcome(DOMAIN, "dropped@verified.test")["delivery-status"]["code"])
+
     with client(password, implicit=True) as smtp:
         for mechanism in ("PLAIN", "LOGIN"):
             expect(mechanism, True, mechanism in smtp.esmtp_features["auth"].split())

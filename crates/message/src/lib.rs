@@ -3,6 +3,7 @@
 //! - [`compose()`] builds a message from a [`Draft`].
 //! - [`rewrite()`] changes texts of a message, so that one content serves many recipients; [`links`] finds links in them.
 //! - [`read()`] takes one apart, for those who want to see it.
+//! - [`with_html()`] gives a whole message another body.
 //! - [`accept()`] takes a message that somebody else built, and changes as little of it as it must.
 //!
 //! Both end in a [`Message`]: content with CRLF line endings, not yet dot-stuffed, and what events tell about it. That
@@ -27,6 +28,7 @@ pub mod links;
 pub mod mailbox;
 mod parts;
 pub mod read;
+pub mod replace;
 mod report;
 pub mod rewrite;
 mod section;
@@ -40,6 +42,7 @@ pub use header::HeaderError;
 pub use identity::Identity;
 pub use mailbox::{Mailbox, MailboxError};
 pub use read::read;
+pub use replace::{ReplaceError, Replaced, has_field, with_html};
 pub use rewrite::{Changes, RewriteError, rewrite};
 pub use summary::{AttachmentSummary, Message};
 pub use text::html_to_text;

@@ -39,7 +39,7 @@ use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
 use self::access::Demand;
-use self::http::error::ApiError;
+pub(crate) use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};

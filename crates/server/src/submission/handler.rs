@@ -11,8 +11,8 @@ use store::{Credential, Method, StoreError};
 use super::guard::Guard;
 use super::limits::LOGIN_OCTETS;
 use super::password::Busy;
-use crate::api::App;
 use crate::api::sending::{self, Origin, Refused, Submitted};
+use crate::api::{ApiError, App};
 use crate::smtpd::{Handler, Transaction, reply, trace};
 
 /// What all connections share.
@@ -136,17 +136,17 @@ impl Submission {
             recipients: transaction.recipients.into_iter().map(|rcpt| rcpt.address).collect::<Vec<Address>>(),
         };
         let name = domain.name.clone();
-        let ready = tokio::task::spawn_blocking(move || submitted.ready(&name)).await.map_err(|_| fault())?;
+        let template = submitted.template(&self.app.store, &name).await.map_err(|error| refused(&error))?;
+        let ready = tokio::task::spawn_blocking(move || submitted.ready(&name, template.as_ref()))
+            .await
+            .map_err(|_| fault())?;
         let ready = ready.map_err(|refused| match refused {
             Refused::Option(error) => reply(550, 7, 0, &error.text()),
             Refused::Message(error) if error.is_too_large() => reply(552, 3, 4, &error.text()),
             Refused::Message(error) => reply(550, 6, 0, &error.text()),
         })?;
         let origin = Origin { method: Method::Smtp, key_id: None, ip: Some(ip) };
-        sending::keep(&self.app, domain, origin, ready).await.map_err(|error| match error.is_for_now() {
-            true => reply(452, 3, 1, "The message cannot be kept now, try again later"),
-            false => reply(550, 7, 0, &error.text()),
-        })
+        sending::keep(&self.app, domain, origin, ready).await.map_err(|error| refused(&error))
     }
 }
 
@@ -155,6 +155,14 @@ fn no_login_now() -> Reply {
 }
 
 /// The store does not answer.
+/// The reply to what cannot be done, or not now.
+fn refused(error: &ApiError) -> Reply {
+    match error.is_for_now() {
+        true => reply(452, 3, 1, "The message cannot be kept now, try again later"),
+        false => reply(550, 7, 0, &error.text()),
+    }
+}
+
 fn lost(error: StoreError) -> Reply {
     tracing::error!(%error, "the store refused an operation");
     reply(451, 3, 0, "Nothing can be taken now, try again later")

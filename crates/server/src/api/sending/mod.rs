@@ -23,9 +23,9 @@ pub(super) use operations::operations;
 pub(crate) use options::{excerpt, not_supported, once, plain_name, tracked_links, yes_no};
 pub(crate) use submitted::{Refused, Submitted};
 
-use self::options::Options;
-use self::request::{MimeRequest, Recipients, SendRequest};
-use self::template::UsedTemplate;
+use self::options::{Options, TemplateOptions};
+use self::request::{MimeRequest, Recipients, SendRequest, no_template};
+use self::template::{UsedTemplate, Wanted};
 use super::App;
 use super::http::auth::Caller;
 use super::http::domain::KnownDomain;
@@ -48,7 +48,7 @@ async fn messages(
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    send(&app, domain, request, compose).await
+    send(&app, domain, request, false).await
 }
 
 /// A message given whole.
@@ -57,13 +57,14 @@ async fn messages_mime(
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    send(&app, domain, request, accept_whole).await
+    send(&app, domain, request, true).await
 }
 
-async fn send(app: &App, domain: SendingDomain, request: Request, work: Work) -> Result<Json, ApiError> {
+async fn send(app: &App, domain: SendingDomain, request: Request, is_whole: bool) -> Result<Json, ApiError> {
     let origin = Origin::of(&request);
     let form = Form::read(app, request).await?;
-    let template = UsedTemplate::find(&app.store, &domain.name, &form).await?;
+    let template = UsedTemplate::find(&app.store, &domain.name, Wanted::of_form(&form, is_whole)?).await?;
+    let work: Work = if is_whole { accept_whole } else { compose };
     let ready = prepare(form, domain.name.clone(), template, work).await?;
     let message_id = keep(app, domain, origin, ready).await?;
     Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
@@ -174,23 +175,39 @@ fn compose(form: &Form, domain: &Domain, template: Option<&UsedTemplate>) -> Res
     Ok(Ready { template: template.map(|template| template.told(is_text)), ..ready })
 }
 
-fn accept_whole(form: &Form, domain: &Domain, _: Option<&UsedTemplate>) -> Result<Ready, ApiError> {
+fn accept_whole(form: &Form, domain: &Domain, template: Option<&UsedTemplate>) -> Result<Ready, ApiError> {
     let now = time::now();
-    take_whole(MimeRequest::parse(form, now)?, "", domain, now)
+    take_whole(MimeRequest::parse(form, now)?, template, "", domain, now)
 }
 
 /// A message that an application composed, whichever way it came. `trace` goes before all of it.
-fn take_whole(mut request: MimeRequest, trace: &str, domain: &Domain, now: i64) -> Result<Ready, ApiError> {
-    let plan = individual::plan(&mut request.options)?;
+fn take_whole(
+    mut request: MimeRequest,
+    template: Option<&UsedTemplate>,
+    trace: &str,
+    domain: &Domain,
+    now: i64,
+) -> Result<Ready, ApiError> {
+    let identity = identity(now, domain);
+    match template {
+        Some(template) => template.fill_whole(&mut request, &identity)?,
+        None if request.options.template != TemplateOptions::default() => return Err(no_template()),
+        None => {}
+    }
+    let is_text = request.options.template.text == Some(true);
+    let mut plan = individual::plan(&mut request.options)?;
+    if let (Some(template), Some(plan)) = (template, &mut plan) {
+        template.plan(plan, &request.options.template_variables, is_text);
+    }
     let headers = all_headers(&request.options, plan.as_ref());
     let refuse = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
-    let mut message =
-        message::accept(&request.message, &headers, &identity(now, domain)).map_err(|error| refuse(&error))?;
+    let mut message = message::accept(&request.message, &headers, &identity).map_err(|error| refuse(&error))?;
     if plan.is_some() {
         message.content = copies::without_variables(&message.content).map_err(|error| refuse(&error))?;
     }
     message.content.splice(..0, trace.bytes());
-    Ready::new(message, request.recipients, request.options, plan)
+    let ready = Ready::new(message, request.recipients, request.options, plan)?;
+    Ok(Ready { template: template.map(|template| template.told(is_text)), ..ready })
 }
 
 fn identity(now: i64, domain: &Domain) -> Identity {

@@ -203,10 +203,15 @@ impl Options {
         if let Some((_, option)) = HEADER_OPTIONS.iter().find(|(header, _)| *header == lower) {
             return self.set(option, value, name).map(|()| true);
         }
-        if lower == "x-mailgun-variables" {
-            return self.variables(value, name).map(|()| true);
+        match lower.as_str() {
+            "x-mailgun-variables" => self.variables(value, name)?,
+            // It was looked up before.
+            "x-mailgun-template-name" => {}
+            "x-mailgun-template-version" => self.template_option("version", value, name)?,
+            "x-mailgun-template-variables" => self.template_option("variables", value, name)?,
+            _ => return Err(not_supported(name)),
         }
-        Err(not_supported(name))
+        Ok(true)
     }
 
     /// Settles what depends on other options and on the time of the request. No option may come after it.

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use message::{Attachment, Mailbox, MailboxError};
 use smtp::Address;
 
-use super::options::{Options, TemplateOptions, asks_for_tls, excerpt, not_supported, once, plain_name};
+use super::options::{Options, TemplateOptions, asks_for_tls, excerpt, once, plain_name};
 use super::template::UsedTemplate;
 use crate::api::http::error::ApiError;
 use crate::api::http::form::{Field, Form};
@@ -55,7 +55,7 @@ impl SendRequest {
         if let Some(template) = template {
             template.fill(&mut draft)?;
         } else if draft.options.template != TemplateOptions::default() {
-            return Err(ApiError::bad_request("parameters starting with t: need a 'template'"));
+            return Err(no_template());
         }
         let mut options = draft.options;
         options.settle(now)?;
@@ -143,6 +143,8 @@ impl MimeRequest {
                     let text = format!("'{name}' parameter has no place in messages.mime: 'to' names every recipient");
                     return Err(ApiError::bad_request(text));
                 }
+                // It was looked up before.
+                "template" => {}
                 name => unknown(name, field)?,
             }
         }
@@ -152,12 +154,14 @@ impl MimeRequest {
         let message = message.filter(|message| !message.is_empty());
         let message = message.ok_or_else(|| ApiError::bad_request("message parameter is missing"))?;
         super::mime_headers::for_each_option(&message, |name, value| options.take_own_header(name, value))?;
-        if options.template != TemplateOptions::default() {
-            return Err(not_supported("t:"));
-        }
         options.settle(now)?;
         Ok(MimeRequest { message, recipients: Recipients::new(&to, &[], &options)?, options })
     }
+}
+
+/// The refusal of what is said of a template where none is named.
+pub(super) fn no_template() -> ApiError {
+    ApiError::bad_request("parameters starting with t: need a 'template'")
 }
 
 /// The recipients of what is sent once more: a form with `to` and nothing else.
@@ -178,11 +182,6 @@ pub(in crate::api) fn addresses_to(form: &Form) -> Result<Vec<Address>, ApiError
 /// Mailgun passes over fields that it does not know, and so do we, unless that would lose something: a file, or a
 /// demand for TLS that is written in another way.
 fn unknown(name: &str, field: &Field) -> Result<(), ApiError> {
-    match name {
-        "template" if field.content.is_empty() => return Ok(()),
-        "template" => return Err(not_supported(name)),
-        _ => {}
-    }
     if asks_for_tls(name) || name.contains("tls") {
         let text = format!("'{}' is not a parameter; write o:require-tls or o:skip-verification", excerpt(&field.name));
         return Err(ApiError::bad_request(text));

@@ -166,7 +166,7 @@ fn bad_fields_are_refused_by_name() {
         ("o:tag", &tag, "o:tag is longer than 128 characters"),
         ("h:", "x", "'h:' has no header name"),
         ("h:Größe", "x", "Header name must be pure ASCII: Größe"),
-        ("h:X-Mailgun-Template-Name", "x", "'X-Mailgun-Template-Name' is not supported yet"),
+        ("h:X-Mailgun-Sending-Ip", "x", "'X-Mailgun-Sending-Ip' is not supported yet"),
         ("h:X-Mailgun-Unheard-Of", "x", "'X-Mailgun-Unheard-Of' is not supported yet"),
         ("h:X-Mailgun-Require-TLS", "1", "'X-Mailgun-Require-TLS' must be one of: yes, no, true, false"),
         ("h:X-Mailgun-Variables", "[1]", "X-Mailgun-Variables is not a valid JSON object"),
@@ -348,7 +348,7 @@ fn bad_whole_messages_are_refused_by_name() {
     let with_option = "From: a@example.com\r\nX-Mailgun-Skip-Verification: maybe\r\n\r\nhello\r\n";
     let with_much =
         format!("From: a@example.com\r\nX-Mailgun-Variables: {{\"a\":\"{}\"}}\r\n\r\n", "x".repeat(16 * 1024));
-    let with_later = "From: a@example.com\r\nX-Mailgun-Template-Name: a\r\n\r\nhello\r\n";
+    let with_later = "From: a@example.com\r\nX-Mailgun-Sending-Ip: 192.0.2.1\r\n\r\nhello\r\n";
     let to = ("to", "b@example.net");
     for (fields, expected) in [
         (vec![("message", message)], "to parameter is missing"),
@@ -357,13 +357,12 @@ fn bad_whole_messages_are_refused_by_name() {
         (vec![("to", "b"), ("message", message)], "to parameter is not a valid address. please check documentation"),
         (vec![to, ("message", message), ("o:testmode", "1")], "'o:testmode' must be one of: yes, no, true, false"),
         (vec![to, ("message", message), ("o:x", "1")], "'o:x' is not an option"),
-        (vec![to, ("message", message), ("template", "a")], "'template' is not supported yet"),
         (
             vec![to, ("message", message), ("cc", "c@example.net")],
             "'cc' parameter has no place in messages.mime: 'to' names every recipient",
         ),
         (vec![to, ("message", with_option)], "'X-Mailgun-Skip-Verification' must be one of: yes, no, true, false"),
-        (vec![to, ("message", with_later)], "'X-Mailgun-Template-Name' is not supported yet"),
+        (vec![to, ("message", with_later)], "'X-Mailgun-Sending-Ip' is not supported yet"),
         (
             vec![to, ("message", &with_much)],
             "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total",

@@ -4,10 +4,12 @@
 
 use message::Mailbox;
 use smtp::{Address, Domain};
+use store::Store;
 
 use super::mime_headers::{for_each_option, without_options};
 use super::options::Options;
 use super::request::{MimeRequest, Recipients};
+use super::template::{UsedTemplate, Wanted};
 use super::{Ready, take_whole};
 use crate::api::http::error::ApiError;
 use crate::api::http::time;
@@ -35,8 +37,15 @@ pub(crate) enum Refused {
 }
 
 impl Submitted {
+    /// The template that its headers name.
+    pub(crate) async fn template(&self, store: &Store, domain: &Domain) -> Result<Option<UsedTemplate>, ApiError> {
+        let mut wanted = Wanted::default();
+        wanted.take_message(&self.content)?;
+        UsedTemplate::find(store, domain, wanted).await
+    }
+
     /// The message in its final bytes: without its option headers, and with what a message must have.
-    pub(crate) fn ready(self, domain: &Domain) -> Result<Ready, Refused> {
+    pub(crate) fn ready(self, domain: &Domain, template: Option<&UsedTemplate>) -> Result<Ready, Refused> {
         let now = time::now();
         let options = self.options(now).map_err(Refused::Option)?;
         let message = without_options(&self.content).into();
@@ -46,7 +55,7 @@ impl Submitted {
         let to = to.map_err(|error| Refused::Message(ApiError::bad_request(error.to_string())))?;
         let recipients = Recipients::new(&to, &[], &options).map_err(Refused::Message)?;
         let request = MimeRequest { message, recipients, options };
-        let ready = take_whole(request, &self.received, domain, now).map_err(Refused::Message)?;
+        let ready = take_whole(request, template, &self.received, domain, now).map_err(Refused::Message)?;
         Ok(Ready { null_return_path: self.null_return_path, ..ready })
     }
 
