@@ -34,7 +34,7 @@ use super::http::form::Form;
 use super::http::time;
 use super::limits::MESSAGE_OCTETS;
 use crate::copies::{self, Plan, VARIABLES_HEADER, to_ascii_json};
-use crate::tracking::{self, Wanted};
+use crate::tracking;
 
 /// Forms above this size are worked on by a thread where they keep nobody waiting.
 const INLINE_OCTETS: usize = 128 * 1024;
@@ -249,7 +249,7 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         content_type: file.content_type,
         size: file.size as u64,
     };
-    let wanted = Wanted { unsubscribes: has_unsubscribe, ..options.tracking };
+    let wanted = tracking::Wanted { unsubscribes: has_unsubscribe, ..options.tracking };
     let tracking = app.tracking.resolve(wanted, &domain.tracking)?;
     let new = NewMessage {
         return_path: if null_return_path { String::new() } else { return_path(&message, &domain.name) },
