@@ -7,38 +7,34 @@ use std::net::IpAddr;
 
 use message::feedback::FeedbackReport;
 use serde_json::{Value, json};
-use smtp::{Address, Reply};
+use smtp::Address;
 use store::complaint::{Complaint, Heard};
 use store::{StoreError, Timestamp};
 
 use super::handler::Inbound;
+use super::limits::COMPLAINTS;
 use super::return_path::{Delivery, ReturnPaths};
-use crate::smtpd::reply;
 
 impl Inbound {
-    /// `known` are deliveries whose return paths the report was sent to.
-    pub(super) async fn take_feedback(
+    /// Records what a report complains about, and says whether there was anything. `known` are deliveries whose return paths
+    /// it was sent to.
+    pub(super) async fn hear(
         &self,
         ip: IpAddr,
         report: &FeedbackReport,
         known: Vec<Delivery>,
-    ) -> Result<Reply, StoreError> {
-        let kind = report.kind.as_str();
-        if !report.kind.is_complaint() {
-            tracing::info!(peer = %ip, kind, "a feedback report that is no complaint was dropped");
-            return Ok(reply(250, 0, 0, "Read; it is no complaint"));
-        }
-        let complaints = complaints(&deliveries(&self.return_paths, report, known), report);
+    ) -> Result<bool, StoreError> {
+        let complaints = match report.kind.is_complaint() {
+            true => complaints(&deliveries(&self.return_paths, report, known), report),
+            false => Vec::new(),
+        };
         let mut heard: Vec<Heard> = Vec::new();
-        for complaint in complaints {
+        for complaint in complaints.into_iter().take(COMPLAINTS) {
             heard.push(self.store.record_complaint(Timestamp::now(), complaint).await?);
         }
-        let reporter = report.reporting_mta.as_deref();
+        let (kind, reporter) = (report.kind.as_str(), report.reporting_mta.as_deref());
         tracing::info!(peer = %ip, kind, reporter, ?heard, "feedback report");
-        Ok(match heard.iter().any(|heard| *heard != Heard::Unknown) {
-            true => reply(250, 0, 0, "Recorded"),
-            false => reply(250, 0, 0, "Read; it proves to be about no message of this server"),
-        })
+        Ok(heard.iter().any(|heard| *heard != Heard::Unknown))
     }
 }
 

@@ -25,6 +25,9 @@ use super::return_path::{Delivery, FEEDBACK, ReturnPaths, sending_domain_of};
 use crate::config::EhloName;
 use crate::smtpd::{Handler, Transaction, reply};
 
+/// The answer to a feedback report that changes nothing.
+const NO_COMPLAINT: &str = "Read; it proves no complaint about mail of this server";
+
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Inbound {
@@ -94,21 +97,18 @@ impl Handler for Connection {
         if self.kind == Some(Kind::TlsReports) {
             return inbound.take_tls_report(self.ip, content).await;
         }
-        let (report, content) = read(content).await;
-        let deliveries = inbound.deliveries(&transaction);
-        let answer = match (self.kind, report) {
-            (_, Some(Report::Feedback(report))) => inbound.take_feedback(self.ip, &report, deliveries).await,
-            (Some(Kind::ReturnPath), Some(Report::Status(report))) => {
-                inbound.take_failures(self.ip, &report, deliveries).await
-            }
-            (Some(Kind::Feedback | Kind::Postmaster), _) => inbound.forward(self.ip, &transaction, content).await,
-            _ => {
-                tracing::info!(peer = %self.ip, "mail to a return path is no report, and was dropped");
-                Ok(reply(250, 0, 0, "Read; it is no failure report"))
-            }
+        let Some((report, content)) = read(content).await else { return fault() };
+        let answer = match self.kind {
+            Some(Kind::ReturnPath) => inbound.take_report(self.ip, &transaction, report).await,
+            _ => inbound.take_mail(self.ip, &transaction, self.kind == Some(Kind::Feedback), report, content).await,
         };
         answer.unwrap_or_else(|error| not_now(&error))
     }
+}
+
+/// A reader of mail ended by a panic; the mail is to come again.
+pub(super) fn fault() -> Reply {
+    reply(451, 3, 0, "A fault of ours, try again later")
 }
 
 /// The store does not answer.
@@ -117,16 +117,15 @@ fn not_now(error: &StoreError) -> Reply {
     reply(451, 3, 0, "Nothing can be taken now, try again later")
 }
 
-async fn read(content: Vec<u8>) -> (Option<Report>, Vec<u8>) {
+async fn read(content: Vec<u8>) -> Option<(Option<Report>, Vec<u8>)> {
     let read = |content: Vec<u8>| {
         let feedback = || feedback::parse(&content).map(Report::Feedback);
         (dsn::parse(&content).map(Report::Status).or_else(feedback), content)
     };
     if content.len() <= INLINE_OCTETS {
-        return read(content);
+        return Some(read(content));
     }
-    // It ends by a panic alone, and then there is nothing to go on with.
-    tokio::task::spawn_blocking(move || read(content)).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || read(content)).await.ok()
 }
 
 impl Inbound {
@@ -162,6 +161,48 @@ impl Inbound {
             deliveries.extend(self.return_paths.read(&rcpt.address).filter(|one| !deliveries.contains(one)));
         }
         deliveries
+    }
+
+    /// What came to return paths.
+    async fn take_report(
+        &self,
+        ip: IpAddr,
+        transaction: &Transaction,
+        report: Option<Report>,
+    ) -> Result<Reply, StoreError> {
+        let deliveries = self.deliveries(transaction);
+        match report {
+            Some(Report::Status(report)) => self.take_failures(ip, &report, deliveries).await,
+            Some(Report::Feedback(report)) => Ok(match self.hear(ip, &report, deliveries).await? {
+                true => reply(250, 0, 0, "Recorded"),
+                false => reply(250, 0, 0, NO_COMPLAINT),
+            }),
+            None => {
+                tracing::info!(peer = %ip, "mail to a return path is no report, and was dropped");
+                Ok(reply(250, 0, 0, "Read; it is no failure report"))
+            }
+        }
+    }
+
+    /// What came to an address for feedback reports, or for people. They get whatever made no complaint, except for
+    /// reports at the address that is for them.
+    async fn take_mail(
+        &self,
+        ip: IpAddr,
+        transaction: &Transaction,
+        for_feedback: bool,
+        report: Option<Report>,
+        content: Vec<u8>,
+    ) -> Result<Reply, StoreError> {
+        if let Some(Report::Feedback(report)) = report {
+            if self.hear(ip, &report, Vec::new()).await? {
+                return Ok(reply(250, 0, 0, "Recorded"));
+            }
+            if for_feedback {
+                return Ok(reply(250, 0, 0, NO_COMPLAINT));
+            }
+        }
+        self.forward(ip, transaction, content).await
     }
 
     async fn take_failures(

@@ -8,7 +8,7 @@ use smtp::Reply;
 use store::Timestamp;
 use store::tlsrpt::Via;
 
-use super::handler::Inbound;
+use super::handler::{Inbound, fault};
 use crate::smtpd::reply;
 use crate::tlsrpt::incoming::{self, Refused};
 
@@ -16,7 +16,7 @@ impl Inbound {
     pub(super) async fn take_tls_report(&self, ip: IpAddr, content: Vec<u8>) -> Reply {
         // Unpacking takes its time.
         let read = move || message::tls_report::find(&content).map(|found| incoming::read(&found));
-        let read = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+        let Ok(read) = tokio::task::spawn_blocking(read).await else { return fault() };
         let Some(read) = read else { return reply(550, 6, 0, "Only reports about TLS (RFC 8460) are taken here") };
         let kept = match read {
             Ok(report) => incoming::keep(&self.store, report, Via::Mail, Timestamp::now()).await,

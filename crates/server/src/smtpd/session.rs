@@ -89,7 +89,11 @@ impl<H: Handler> Session<H> {
         self.wire.say(&Reply::new(220, [greeting.as_str()])).await?;
         loop {
             // Whoever has begun a message may finish it while the server stops.
-            let line = self.wire.line(self.transaction.is_none()).await?;
+            let mut line = self.wire.line(self.transaction.is_none()).await?;
+            if !self.terms.login && line.eq_ignore_ascii_case(b"RCPT TO:<Postmaster>") {
+                // Ours, whatever we are called (RFC 5321 §4.1.1.3).
+                line = format!("RCPT TO:<postmaster@{}>", self.terms.host).into();
+            }
             let is_rcpt = self.count_recipient(&line)?;
             let answer = match Request::parse(&line) {
                 Ok(request) => self.answer(request).await?,
