@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acme;
 pub mod api;
 pub mod check;
 pub mod cli;
@@ -11,6 +12,7 @@ pub mod demo;
 mod dkim;
 pub mod doctor;
 mod inbound;
+mod metrics;
 pub mod queue;
 mod remembered;
 mod rotation;

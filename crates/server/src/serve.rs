@@ -2,6 +2,8 @@
 //!
 //! Nothing here is global, so that several servers run in one process: tests and `waxwing demo` do that.
 
+mod aside;
+mod doors;
 mod http;
 mod keys;
 pub mod log;
@@ -9,7 +11,7 @@ pub mod log;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use delivery::resolve::Dns;
 use store::{Purge, Role, Store, StoreError, Timestamp};
@@ -17,10 +19,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::acme;
 use crate::api::tracking::Tracker;
 use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
+use crate::metrics::Metrics;
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
 use crate::rotation;
 use crate::sending_dns::SendingDns;
@@ -29,6 +33,7 @@ use crate::submission::{self, Listeners, Running};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 use crate::webhooks::{self, Webhooks};
 
+use doors::{Addresses, Doors};
 pub use keys::{generate as generate_key, record as key_record};
 
 /// How often old events and messages are looked for.
@@ -59,6 +64,9 @@ pub enum StartError {
     /// There is no certificate to show to SMTP clients.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
+    /// The settings of certificates by ACME cannot be used.
+    #[error("{0}")]
+    Acme(#[from] acme::SettingsError),
     /// The system gave no random numbers for the first API key.
     #[error("the system's source of randomness failed")]
     NoRandomness,
@@ -67,10 +75,7 @@ pub enum StartError {
 /// A server that runs until [`Server::stop`]. One that is dropped instead ends as if it had been killed.
 #[derive(Debug)]
 pub struct Server {
-    http_addr: SocketAddr,
-    submission_addr: Option<SocketAddr>,
-    submissions_addr: Option<SocketAddr>,
-    bounce_addr: Option<SocketAddr>,
+    addresses: Addresses,
     reload: Arc<Notify>,
     first_key: Option<Secret>,
     store: Store,
@@ -84,12 +89,7 @@ impl Server {
     /// Opens the store, makes the first API key where there is none, and starts to serve and to deliver.
     pub async fn start(config: Config) -> Result<Server, StartError> {
         // The addresses first: who starts a second server by mistake is told before anything is touched.
-        let (listener, http_addr) = listen("http_listen", config.http_listen).await?;
-        let submission = listen_if("submission_listen", config.submission_listen).await?.unzip();
-        let submissions = listen_if("submissions_listen", config.submissions_listen).await?.unzip();
-        let (bounces, bounce_addr) = listen_if("bounce_listen", config.bounce_listen).await?.unzip();
-        let (submission_addr, submissions_addr) = (submission.1, submissions.1);
-        let listeners = Listeners { submission: submission.0, submissions: submissions.0 };
+        let Doors { http, listeners, bounces, asides, addresses } = Doors::open(&config).await?;
         queue::check_client(&config)?;
         let reports = tlsrpt::Settings::of(&config)?;
         let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
@@ -126,15 +126,26 @@ impl Server {
             .tracked_at(config.tracking_url.clone());
         let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
-        let smtp = smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?;
+        let (parts, certificates) =
+            smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?.unzip();
+        let limits = http::Limits::with_grace(grace);
+        let metrics = Metrics {
+            store: store.clone(),
+            attempts: queue.attempts(),
+            http: limits.open.clone(),
+            certificates,
+            started: SystemTime::now(),
+        };
+        let mut parts = parts.unwrap_or_default();
+        parts.extend(asides.start(&config, metrics, &reload, &stopped)?);
         let router = api::router(app);
-        let base = base_of(&config, http_addr);
+        let base = base_of(&config, addresses.http);
         let webhooks =
             Webhooks::new(store.clone(), web, webhooks::Options { grace, base, ..webhooks::Options::default() });
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
-        tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
+        tasks.spawn(named("HTTP", http::serve(http, router, limits, stopped.clone())));
         tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
         tasks.spawn(named("webhooks", webhooks.run(stopped.clone())));
         if let Some(mta_sts) = mta_sts {
@@ -142,49 +153,31 @@ impl Server {
         }
         tasks.spawn(named("DKIM keys", rotation::run(store.clone(), sending_dns, stopped.clone())));
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
-        for (part, running) in smtp {
+        for (part, running) in parts {
             tasks.spawn(named(part, running));
         }
-        tracing::info!(
-            %http_addr,
-            submission_addr = submission_addr.map(tracing::field::display),
-            submissions_addr = submissions_addr.map(tracing::field::display),
-            bounce_addr = bounce_addr.map(tracing::field::display),
-            "started"
-        );
-        Ok(Server {
-            http_addr,
-            submission_addr,
-            submissions_addr,
-            bounce_addr,
-            reload,
-            first_key,
-            store,
-            tally,
-            tracking,
-            stop,
-            tasks,
-        })
+        addresses.tell();
+        Ok(Server { addresses, reload, first_key, store, tally, tracking, stop, tasks })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
     pub fn http_addr(&self) -> SocketAddr {
-        self.http_addr
+        self.addresses.http
     }
 
     /// Where SMTP submission with STARTTLS listens, if it does.
     pub fn submission_addr(&self) -> Option<SocketAddr> {
-        self.submission_addr
+        self.addresses.submission
     }
 
     /// Where SMTP submission within TLS listens, if it does.
     pub fn submissions_addr(&self) -> Option<SocketAddr> {
-        self.submissions_addr
+        self.addresses.submissions
     }
 
     /// Where failure reports are received, if they are.
     pub fn bounce_addr(&self) -> Option<SocketAddr> {
-        self.bounce_addr
+        self.addresses.bounces
     }
 
     /// Reads again what can change while the server runs: the certificate.
@@ -233,7 +226,7 @@ impl Server {
     }
 }
 
-/// The parts that take mail by SMTP, if any is configured.
+/// The parts that take mail by SMTP, if any is configured, and what they show.
 fn smtp(
     listeners: Listeners,
     bounces: Option<(TcpListener, Arc<ReturnPaths>)>,
@@ -241,9 +234,9 @@ fn smtp(
     app: &App,
     reload: &Arc<Notify>,
     stop: &watch::Receiver<bool>,
-) -> Result<Vec<(&'static str, Running)>, CertificateError> {
+) -> Result<Option<(Parts, Arc<Certificates>)>, CertificateError> {
     if !listeners.is_any() && bounces.is_none() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let certificates = Certificates::of(config)?;
     let tls = certificates.server_config()?;
@@ -260,30 +253,15 @@ fn smtp(
         );
         parts.push(("bounces", Box::pin(running)));
     }
-    parts.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stop.clone()))));
-    Ok(parts)
+    parts.push(("certificates", Box::pin(certificates.clone().keep_fresh(reload.clone(), stop.clone()))));
+    Ok(Some((parts, certificates)))
 }
+
+type Parts = Vec<(&'static str, Running)>;
 
 async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     part
-}
-
-async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { key, address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-async fn listen_if(
-    key: &'static str,
-    address: Option<SocketAddr>,
-) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
-    match address {
-        Some(address) => listen(key, address).await.map(Some),
-        None => Ok(None),
-    }
 }
 
 /// Whether DANE is on is told at every start: a resolver that does not validate turns it off. The first look, and each

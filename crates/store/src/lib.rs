@@ -23,6 +23,7 @@ mod domain;
 mod dropped;
 mod error;
 mod event;
+pub mod figures;
 pub mod inspect;
 mod key;
 mod location;

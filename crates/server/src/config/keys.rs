@@ -134,6 +134,57 @@ pub const KEYS: &[Key] = &[
         show: |config| config.certificate_key.as_ref().map(|path| path.display().to_string().into()),
     },
     Key {
+        name: "acme_names",
+        shape: Shape::List,
+        meaning: "Host names that SMTP listeners show a certificate for, got by [ACME](#certificates-by-acme); at most 100.",
+        unset: Some("none, and none is got"),
+        read: set!(acme_names, host_names()),
+        show: |config| {
+            let names = config.acme_names.iter().map(|name| Value::from(name.as_str()));
+            Some(names.collect::<Vec<_>>().into())
+        },
+    },
+    Key {
+        name: "acme_directory",
+        shape: Shape::Text,
+        meaning: "URL of the authority's directory.",
+        unset: None,
+        read: set!(acme_directory, https_url()),
+        show: |config| Some(config.acme_directory.as_str().into()),
+    },
+    Key {
+        name: "acme_contact",
+        shape: Shape::Text,
+        meaning: "Address that the authority may write to, told when the account is made.",
+        unset: None,
+        read: set!(Some(acme_contact), explained()),
+        show: |config| config.acme_contact.as_ref().map(|address| address.to_string().into()),
+    },
+    Key {
+        name: "acme_terms_agreed",
+        shape: Shape::Text,
+        meaning: "`on`: you have read the authority's terms of service and agree to them.",
+        unset: None,
+        read: set!(acme_terms_agreed, explained()),
+        show: |config| Some(config.acme_terms_agreed.to_string().into()),
+    },
+    Key {
+        name: "acme_listen",
+        shape: Shape::Text,
+        meaning: "Address and port where the authority's challenges (http-01) are answered; the authority calls port 80.",
+        unset: None,
+        read: set!(acme_listen, socket_address()),
+        show: |config| Some(config.acme_listen.to_string().into()),
+    },
+    Key {
+        name: "metrics_listen",
+        shape: Shape::Text,
+        meaning: "Address and port of [`/metrics`](#metrics) for Prometheus, which asks for no key.",
+        unset: Some("nowhere"),
+        read: set!(Some(metrics_listen), socket_address()),
+        show: |config| config.metrics_listen.map(|address| address.to_string().into()),
+    },
+    Key {
         name: "public_url",
         shape: Shape::Text,
         meaning: "Base of the URLs that the API hands out, for a server behind a proxy.",

@@ -47,6 +47,18 @@ pub struct Config {
     pub certificate: Option<PathBuf>,
     /// A PEM file with its private key. Default: the same file.
     pub certificate_key: Option<PathBuf>,
+    /// Names to get a certificate for by ACME (RFC 8555). Default: none, and none is got.
+    pub acme_names: Vec<Domain>,
+    /// The directory of the authority. Default: Let's Encrypt's.
+    pub acme_directory: Url,
+    /// Whom the authority may write to.
+    pub acme_contact: Option<Address>,
+    /// Whether the operator agrees to the authority's terms of service. Default off.
+    pub acme_terms_agreed: Switch,
+    /// Where challenges of the authority are answered. Default port 80 of all IPv4 addresses.
+    pub acme_listen: SocketAddr,
+    /// Where Prometheus is answered. Default: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Base of the URLs that the API hands out, without a slash at the end. Default: what the request's `Host` says.
     pub public_url: Option<Url>,
     /// Base of the links in messages that tell what recipients do, without a slash at the end. Default: `public_url`;
@@ -158,6 +170,12 @@ impl Default for Config {
             postmaster: None,
             certificate: None,
             certificate_key: None,
+            acme_names: Vec::new(),
+            acme_directory: "https://acme-v02.api.letsencrypt.org/directory".parse().expect("it is a URL"),
+            acme_contact: None,
+            acme_terms_agreed: Switch::Off,
+            acme_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)),
+            metrics_listen: None,
             public_url: None,
             tracking_url: None,
             store: "sqlite:./data".parse().expect("the default location is one"),

@@ -10,6 +10,7 @@
 mod auth;
 pub(crate) mod certificate;
 mod content;
+pub(crate) mod facts;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod session;

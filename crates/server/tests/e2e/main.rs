@@ -1,6 +1,7 @@
 //! End to end: the built program, real sockets, real TLS, a DNS authority; what is asserted is what a user gets, the
 //! event JSON, and what the receivers saw.
 
+mod acme;
 mod bounces;
 mod check;
 mod complaints;

@@ -21,6 +21,7 @@ mod dns_check;
 mod domain;
 mod dropped;
 mod event;
+mod figures;
 mod filter;
 mod inspect;
 mod key;

@@ -25,6 +25,9 @@ DROP INDEX message_wire_age;
 CREATE INDEX message_kept ON message (domain, accepted_at, size) WHERE unfinished = 0 AND wire_kept = 1;
 ";
 
+/// A search ends after some seconds, and holds up the log of changes until then: what is much is counted in parts.
+const ROWS_COUNTED_AT_ONCE: u64 = if cfg!(test) { 3 } else { 500_000 };
+
 const UPDATE: &str = "
     UPDATE domain SET
         event_retention = iif(?2, ?3, event_retention), content_retention = iif(?4, ?5, content_retention),
@@ -41,10 +44,10 @@ pub(super) const NEXT_WITH_EVENTS: &str =
 
 pub(super) const CONTENTS: &str = "
     SELECT accepted_at, size FROM message INDEXED BY message_kept
-    WHERE unfinished = 0 AND wire_kept = 1 AND domain = ?1 ORDER BY accepted_at DESC";
-/// The latest event beyond so many.
-pub(super) const FIRST_BEYOND: &str =
-    "SELECT at FROM event INDEXED BY event_domain WHERE domain = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2";
+    WHERE unfinished = 0 AND wire_kept = 1 AND domain = ?1 AND accepted_at < ?2 ORDER BY accepted_at DESC LIMIT ?3";
+/// The last of so many events, from the latest before a time on.
+pub(super) const LAST_OF: &str =
+    "SELECT at FROM event INDEXED BY event_domain WHERE domain = ?1 AND at < ?2 ORDER BY at DESC LIMIT 1 OFFSET ?3";
 /// In order of time, so that those that have to stay are passed once.
 pub(super) const EVENTS: &str = "
     SELECT event.at, event.message FROM event INDEXED BY event_domain CROSS JOIN message ON message.id = event.message
@@ -126,34 +129,35 @@ impl Engine {
     /// Before when the content of messages is more than `most` octets.
     async fn contents_beyond(&self, domain: &str, most: Option<u64>) -> Result<Option<i64>, StoreError> {
         let Some(most) = most else { return Ok(None) };
-        let domain = domain.to_owned();
-        self.readers
-            .run(move |connection| {
-                let mut octets: u64 = 0;
-                let mut select = connection.prepare_cached(CONTENTS)?;
-                let mut rows = select.query([domain])?;
-                while let Some(row) = rows.next()? {
-                    octets = octets.saturating_add(get::<i64>(row, "size")?.unsigned_abs());
-                    if octets > most {
-                        return Ok(Some(get::<i64>(row, "accepted_at")? + 1));
-                    }
-                }
-                Ok(None)
-            })
-            .await
+        let (mut octets, mut before) = (0u64, i64::MAX);
+        loop {
+            let domain = domain.to_owned();
+            let counted = self.readers.run(move |connection| sum(connection, &domain, before, octets, most)).await?;
+            match counted {
+                Counted::Beyond(before) => return Ok(Some(before)),
+                Counted::More { octets: so_far, before: rest } => (octets, before) = (so_far, rest),
+                Counted::All => return Ok(None),
+            }
+        }
     }
 
     /// Before when events are more than `most`.
     async fn events_beyond(&self, domain: &str, most: Option<u64>) -> Result<Option<i64>, StoreError> {
-        let Some(most) = most else { return Ok(None) };
-        let domain = domain.to_owned();
-        self.readers
-            .run(move |connection| {
-                let mut select = connection.prepare_cached(FIRST_BEYOND)?;
-                let at = select.query_row(params![domain, number(most)], |row| row.get::<_, i64>(0)).optional()?;
-                Ok(at.map(|at| at + 1))
-            })
-            .await
+        let Some(mut left) = most else { return Ok(None) };
+        let mut before = i64::MAX;
+        while left > 0 {
+            let (domain, step) = (domain.to_owned(), left.min(ROWS_COUNTED_AT_ONCE));
+            let last = self.readers.run(move |connection| {
+                let mut select = connection.prepare_cached(LAST_OF)?;
+                Ok(select.query_row(params![domain, before, number(step - 1)], |row| row.get(0)).optional()?)
+            });
+            match last.await? {
+                Some(at) => before = at,
+                None => return Ok(None),
+            }
+            left -= step;
+        }
+        Ok(Some(before))
     }
 
     async fn purge_events(&self, domain: &str, before: i64, purged: &mut Purged) -> Result<(), StoreError> {
@@ -215,6 +219,33 @@ fn before(now: Timestamp, kept: Option<Duration>) -> Option<i64> {
 
 fn latest(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     one.max(other)
+}
+
+/// How far counting octets has come.
+enum Counted {
+    /// There are more than may be, by what was accepted before this.
+    Beyond(i64),
+    /// So many until now; what was accepted before this is still to be counted.
+    More { octets: u64, before: i64 },
+    /// No more than may be.
+    All,
+}
+
+/// Counts octets of content on from `octets`, from the latest before a time on. Of messages that were accepted in one and
+/// the same microsecond some may go uncounted.
+fn sum(connection: &Connection, domain: &str, before: i64, octets: u64, most: u64) -> Result<Counted, StoreError> {
+    let (mut octets, mut rows_seen, mut last) = (octets, 0, before);
+    let mut select = connection.prepare_cached(CONTENTS)?;
+    let mut rows = select.query(params![domain, before, number(ROWS_COUNTED_AT_ONCE)])?;
+    while let Some(row) = rows.next()? {
+        rows_seen += 1;
+        last = get(row, "accepted_at")?;
+        octets = octets.saturating_add(get::<i64>(row, "size")?.unsigned_abs());
+        if octets > most {
+            return Ok(Counted::Beyond(last + 1));
+        }
+    }
+    Ok(if rows_seen < ROWS_COUNTED_AT_ONCE { Counted::All } else { Counted::More { octets, before: last } })
 }
 
 /// What one step deleted.

@@ -186,9 +186,13 @@ impl Counts {
         }
     }
 
-    /// Writes down what was kept, as the last thing before the commit.
-    pub(super) fn write(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+    /// Writes down what was kept, as the last thing before the commit, and says what happened.
+    pub(super) fn write(&self, connection: &Connection) -> Result<BTreeMap<What, u64>, rusqlite::Error> {
         let added = self.kept.take();
+        let mut happened = BTreeMap::new();
+        for (key, count) in added.counts.iter().filter(|(key, _)| key.slice == Slice::All) {
+            *happened.entry(key.what.clone()).or_default() += count.unsigned_abs();
+        }
         let mut counts: BTreeMap<(Resolution, Key), i64> = BTreeMap::new();
         for (key, count) in added.counts {
             for resolution in Resolution::ALL {
@@ -227,7 +231,7 @@ impl Counts {
                 new.execute(params![domain, tag, first, last, number(TAGS as u64)])?;
             }
         }
-        Ok(())
+        Ok(happened)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, dropped, event, purge, queue, retention, site, suppression};
+use super::super::{claim, copy, dropped, event, figures, purge, queue, retention, site, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -52,6 +52,7 @@ async fn the_queue_is_never_searched_whole() {
         (site::FIND_SITES, "SCAN destination USING COVERING INDEX destination_site"),
         (site::FORGET_IDLE[0], "destination_idle"),
         (site::FORGET_IDLE[1], "site_idle"),
+        (figures::QUEUE, "SCAN recipient USING COVERING INDEX recipient_due"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
         (dropped::SOME, "message_unfinished (domain=? AND rowid>?)"),
         (dropped::SOME, "recipient_message (message=?)"),
@@ -64,8 +65,8 @@ async fn the_queue_is_never_searched_whole() {
         (purge::OLD_WIRES, "message_kept (domain=? AND accepted_at<?)"),
         (retention::NEXT_WITH_CONTENT, "COVERING INDEX message_kept (domain>?)"),
         (retention::NEXT_WITH_EVENTS, "COVERING INDEX event_domain (domain>?)"),
-        (retention::CONTENTS, "COVERING INDEX message_kept (domain=?)"),
-        (retention::FIRST_BEYOND, "COVERING INDEX event_domain (domain=?)"),
+        (retention::CONTENTS, "COVERING INDEX message_kept (domain=? AND accepted_at<?)"),
+        (retention::LAST_OF, "COVERING INDEX event_domain (domain=? AND rowid<?)"),
         (retention::EVENTS, "event_domain (domain=? AND rowid>? AND rowid<?)"),
         (purge::OLD_EVENTS, "PRIMARY KEY (rowid<?)"),
         (purge::OLD_MESSAGES, "message_age (accepted_at<?)"),
