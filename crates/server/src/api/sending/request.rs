@@ -15,7 +15,7 @@ use crate::api::limits::RECIPIENTS;
 /// `POST /v3/{domain}/messages`: the parts of a message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct SendRequest {
-    pub(crate) from: Mailbox,
+    pub(crate) from: Vec<Mailbox>,
     pub(crate) to: Vec<Mailbox>,
     pub(crate) cc: Vec<Mailbox>,
     pub(crate) subject: String,
@@ -60,7 +60,11 @@ impl SendRequest {
         let mut options = draft.options;
         options.settle(now)?;
         let from = draft.from.ok_or_else(|| ApiError::bad_request("from parameter is missing"))?;
-        let from = from.parse().map_err(|error: MailboxError| not_an_address("from", &error))?;
+        let from = Mailbox::parse_list(&from).map_err(|error| not_an_address("from", &error))?;
+        let from: Vec<Mailbox> = once_each(&from).cloned().collect();
+        if from.is_empty() {
+            return Err(ApiError::bad_request("from parameter is missing"));
+        }
         if draft.to.is_empty() {
             return Err(ApiError::bad_request("to parameter is missing"));
         }
@@ -108,7 +112,7 @@ impl Fields {
             return Ok(());
         }
         match plain_name(&field.name).as_str() {
-            "from" => once_unless_empty(&mut self.from, field),
+            "from" => also(&mut self.from, field.as_text()?),
             "to" => mailboxes(&mut self.to, "to", field),
             "cc" => mailboxes(&mut self.cc, "cc", field),
             "bcc" => mailboxes(&mut self.bcc, "bcc", field),
@@ -199,6 +203,16 @@ fn once_unless_empty(slot: &mut Option<String>, field: &Field) -> Result<(), Api
         "" => Ok(()),
         text => once(slot, text.to_owned(), &field.name),
     }
+}
+
+/// Several authors are one list.
+fn also(list: &mut Option<String>, text: &str) -> Result<(), ApiError> {
+    match list {
+        _ if text.trim().is_empty() => {}
+        Some(list) => list.extend([", ", text]),
+        none => *none = Some(text.to_owned()),
+    }
+    Ok(())
 }
 
 fn mailboxes(list: &mut Vec<Mailbox>, name: &str, field: &Field) -> Result<(), ApiError> {
