@@ -28,6 +28,11 @@ pub trait Changes {
     /// answer may end in anything.
     fn text(&mut self, media_type: &str, text: &str) -> Result<Option<String>, String>;
 
+    /// Fields that go behind all others, once [`Changes::header`] saw those. Their values are plain words.
+    fn further_headers(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// Whether texts may change that are signed or encrypted by others (RFC 1847), which no signature survives.
     fn changes_sealed(&self) -> bool {
         true
@@ -105,6 +110,9 @@ pub fn rewrite(
     }
     let is_new = |new: &&Field| !replaced.iter().any(|name| new.is_named(name));
     extra.fields().iter().filter(is_new).for_each(|new| out.extend_from_slice(&new.bytes));
+    let further = changes.further_headers().into_iter();
+    let further: Vec<_> = further.map(|(name, value)| (name.clone(), writable(&name, &value))).collect();
+    Extra::parse(&further)?.fields().iter().for_each(|new| out.extend_from_slice(&new.bytes));
 
     let mut walk = Walk {
         parser: MessageParser::new().with_mime_headers(),

@@ -29,6 +29,8 @@ pub enum EventKind {
     Opened,
     /// A link was followed.
     Clicked,
+    /// The recipient wants no more such mail.
+    Unsubscribed,
 }
 
 /// Whether a failure is final.
@@ -82,6 +84,7 @@ words!(EventKind {
     TlsDowngraded => "tls-downgraded",
     Opened => "opened",
     Clicked => "clicked",
+    Unsubscribed => "unsubscribed",
     Complained => "complained",
 });
 words!(Severity { Temporary => "temporary", Permanent => "permanent" });
@@ -276,7 +279,7 @@ pub enum Filter {
 /// What a [`Filter`] looks at. A field that an event does not have matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// `accepted`, `delivered`, `failed`, `tls-downgraded`, `opened`, `clicked`, `complained`.
+    /// `accepted`, `delivered`, `failed`, `tls-downgraded`, `opened`, `clicked`, `unsubscribed`, `complained`.
     Event,
     /// `temporary`, `permanent`.
     Severity,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use smtp::Domain;
+use smtp::{Address, Domain};
 
 use crate::{EventKind, Job, RecipientId, Store, StoreError, Timestamp};
 
@@ -36,10 +36,16 @@ pub struct TrackingSettings {
     pub opens_at_top: bool,
     /// Whether links are followed.
     pub clicks: TrackedLinks,
+    /// Whether messages say how to unsubscribe, if they do not say it themselves.
+    pub unsubscribes: bool,
+    /// What HTML ends with then; `None` is what the program says by itself.
+    pub html_footer: Option<String>,
+    /// The same of plain text.
+    pub text_footer: Option<String>,
 }
 
 /// What changes of [`TrackingSettings`]; `None` stays.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrackingChange {
     /// Of `opens`.
     pub opens: Option<bool>,
@@ -47,6 +53,12 @@ pub struct TrackingChange {
     pub opens_at_top: Option<bool>,
     /// Of `clicks`.
     pub clicks: Option<TrackedLinks>,
+    /// Of `unsubscribes`.
+    pub unsubscribes: Option<bool>,
+    /// Of `html_footer`.
+    pub html_footer: Option<String>,
+    /// Of `text_footer`.
+    pub text_footer: Option<String>,
 }
 
 impl TrackingChange {
@@ -56,6 +68,9 @@ impl TrackingChange {
             opens: self.opens.unwrap_or(settings.opens),
             opens_at_top: self.opens_at_top.unwrap_or(settings.opens_at_top),
             clicks: self.clicks.unwrap_or(settings.clicks),
+            unsubscribes: self.unsubscribes.unwrap_or(settings.unsubscribes),
+            html_footer: self.html_footer.or(settings.html_footer),
+            text_footer: self.text_footer.or(settings.text_footer),
         }
     }
 }
@@ -108,6 +123,19 @@ pub struct Interaction {
     pub client: Value,
 }
 
+/// That a recipient wants no more mail. It says all that it means, so that it holds when the message was purged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsubscription {
+    /// The copy that had the link.
+    pub copy: TrackedCopy,
+    /// From the mail of this sending domain.
+    pub domain: Domain,
+    /// Who.
+    pub address: Address,
+    /// From messages with these tags; none is all messages.
+    pub tags: Vec<String>,
+}
+
 impl Store {
     /// Changes what a domain wants to know and gives what it is now; `None` when there is no such domain.
     pub async fn change_tracking(
@@ -132,6 +160,16 @@ impl Store {
         interaction: Interaction,
     ) -> Result<bool, StoreError> {
         self.engine().record_interaction(copy, kind, interaction).await
+    }
+
+    /// Puts who unsubscribes on the sending domain's unsubscribes and, if the message is still there, writes the event of
+    /// it, both or neither. Says whether that was news: who is on the list already stays as he is.
+    pub async fn unsubscribe(
+        &self,
+        unsubscription: Unsubscription,
+        interaction: Interaction,
+    ) -> Result<bool, StoreError> {
+        self.engine().unsubscribe(unsubscription, interaction).await
     }
 }
 

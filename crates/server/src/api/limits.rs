@@ -108,6 +108,12 @@ pub(crate) const REPORTS_PER_PAGE: usize = 100;
 /// Reports on a page unless the request says otherwise.
 pub(crate) const REPORTS_PER_PAGE_DEFAULT: usize = 20;
 
+/// Longest footer that tells how to unsubscribe, in octets. Each message that has it keeps it.
+pub(crate) const FOOTER_OCTETS: usize = 8 * 1024;
+/// Longest form by which a recipient unsubscribes, in octets: RFC 8058 has one short field.
+pub(crate) const UNSUBSCRIBE_OCTETS: usize = 4096;
+/// Recipients who unsubscribe at the same time. Further ones wait.
+pub(crate) const UNSUBSCRIBED_AT_ONCE: usize = 100;
 /// Events of recipients' programs that wait to be written at the same time. Further ones are left out.
 pub(crate) const TRACKED_AT_ONCE: usize = 1000;
 /// Calls of links from one address that are told in a minute. A company may share one.

@@ -12,7 +12,7 @@ use store::{Job, Store};
 use super::sign::Signing;
 use crate::copies;
 use crate::inbound::WayBack;
-use crate::tracking::{self, Seals};
+use crate::tracking::{self, Seals, TrackedRecipient};
 
 /// Longer content is worked on by a thread where it keeps nobody waiting.
 const INLINE_OCTETS: usize = 128 * 1024;
@@ -84,7 +84,8 @@ impl Prepare {
         let plan = plan.clone();
         // A template may take its time.
         let is_long = wire.len() > INLINE_OCTETS || copies::has_template(&plan);
-        let make = move |content: &[u8]| copies::render(&plan, content, &copy);
+        let is_tracked = job.tracking.is_some();
+        let make = move |content: &[u8]| copies::render(&plan, content, &copy, is_tracked);
         let made = remade(job, wire, is_long, make).await?;
         made.map_err(|error| Unprepared::Refused(error.to_string()))
     }
@@ -96,8 +97,14 @@ impl Prepare {
             tracing::error!(%error, message_id = job.message_id, "cannot read the key of links");
             Unprepared::Fault("the key of links could not be read from the store")
         })?;
-        let (tracking, copy) = (tracking.clone(), TrackedCopy::of(job, recipient.id));
-        let make = move |content: &[u8]| tracking::rewrite(&tracking, content, copy, &seal);
+        let recipient = TrackedRecipient {
+            copy: TrackedCopy::of(job, recipient.id),
+            domain: job.domain.clone(),
+            address: recipient.address.clone(),
+            tags: job.tags.clone(),
+        };
+        let tracking = tracking.clone();
+        let make = move |content: &[u8]| tracking::rewrite(&tracking, content, &recipient, &seal);
         let is_long = wire.len() > INLINE_OCTETS;
         Ok(remade(job, wire.clone(), is_long, make).await?.unwrap_or_else(|error| {
             tracing::warn!(%error, message_id = job.message_id, "a message goes out without tracking");

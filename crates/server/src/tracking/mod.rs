@@ -7,6 +7,7 @@
 mod client;
 mod rewrite;
 mod seal;
+mod unsubscribe;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,8 +15,9 @@ use store::tracking::{TrackedLinks, TrackingSettings};
 use url::Url;
 
 pub(crate) use self::client::client_info;
-pub(crate) use self::rewrite::rewrite;
+pub(crate) use self::rewrite::{TrackedRecipient, rewrite};
 pub(crate) use self::seal::{Claim, Seal, Seals};
+pub(crate) use self::unsubscribe::asks;
 
 /// Where the links of this server begin, behind its public address.
 pub(crate) const PREFIX: &str = "/t";
@@ -32,6 +34,28 @@ pub(crate) struct Tracking {
     opens: bool,
     at_top: bool,
     clicks: TrackedLinks,
+    /// How it says that one can unsubscribe, if it does not say it itself.
+    #[serde(default)]
+    footers: Option<Footers>,
+}
+
+/// What texts end with that tells how to unsubscribe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Footers {
+    pub(crate) html: String,
+    pub(crate) text: String,
+}
+
+impl Footers {
+    /// Those of a domain.
+    pub(crate) fn of(domain: &TrackingSettings) -> Footers {
+        let html = "\n<p><a href=\"%unsubscribe_url%\">Unsubscribe</a></p>\n";
+        let text = "\n\nUnsubscribe: %unsubscribe_url%\n";
+        Footers {
+            html: domain.html_footer.clone().unwrap_or_else(|| html.to_owned()),
+            text: domain.text_footer.clone().unwrap_or_else(|| text.to_owned()),
+        }
+    }
 }
 
 /// What a message says of it; `None` leaves it to its domain.
@@ -45,6 +69,8 @@ pub(crate) struct Wanted {
     pub(crate) at_top: Option<bool>,
     /// Which links.
     pub(crate) clicks: Option<TrackedLinks>,
+    /// It has placeholders of links to unsubscribe.
+    pub(crate) unsubscribes: bool,
 }
 
 impl Wanted {
@@ -64,8 +90,10 @@ impl Tracking {
             opens: wanted.opens.or(of_all).unwrap_or(domain.opens),
             at_top: wanted.at_top.unwrap_or(domain.opens_at_top),
             clicks: wanted.clicks.or(wanted.all).unwrap_or(domain.clicks),
+            footers: (domain.unsubscribes && of_all != Some(false)).then(|| Footers::of(domain)),
         };
-        (tracking.opens || tracking.clicks != TrackedLinks::None).then_some(tracking)
+        let tracks = tracking.opens || tracking.clicks != TrackedLinks::None;
+        (tracks || tracking.footers.is_some() || wanted.unsubscribes).then_some(tracking)
     }
 
     /// In the form in which it is kept.
@@ -83,7 +111,7 @@ mod tests {
     fn a_message_beats_its_domain_and_what_is_said_exactly_beats_what_is_said_of_all() {
         let base: Url = "https://t.example/".parse().unwrap();
         let resolved = |all, opens, clicks, domain: (bool, TrackedLinks)| {
-            let wanted = Wanted { all, opens, clicks, at_top: None };
+            let wanted = Wanted { all, opens, clicks, ..Wanted::default() };
             let domain = TrackingSettings { opens: domain.0, clicks: domain.1, ..TrackingSettings::default() };
             assert_eq!(Tracking::resolve(wanted, &domain, None), None);
             Tracking::resolve(wanted, &domain, Some(&base)).map_or((false, No), |found| (found.opens, found.clicks))
@@ -100,6 +128,26 @@ mod tests {
             (None, None, Some(No), (true, All), (true, No)),
         ] {
             assert_eq!(resolved(all, opens, clicks, domain), expected, "{all:?} {opens:?} {clicks:?} {domain:?}");
+        }
+    }
+
+    #[test]
+    fn footers_are_the_domains_to_want_and_the_messages_to_leave_out() {
+        let base: Url = "https://t.example/".parse().unwrap();
+        for (unsubscribes, all, has_placeholders, expected) in [
+            (false, None, false, None),
+            (false, Some(All), false, Some(false)),
+            (false, None, true, Some(false)),
+            (false, Some(No), true, Some(false)),
+            (true, None, false, Some(true)),
+            (true, None, true, Some(true)),
+            (true, Some(No), false, None),
+            (true, Some(Html), false, Some(true)),
+        ] {
+            let wanted = Wanted { all, unsubscribes: has_placeholders, ..Wanted::default() };
+            let domain = TrackingSettings { unsubscribes, ..TrackingSettings::default() };
+            let found = Tracking::resolve(wanted, &domain, Some(&base)).map(|found| found.footers.is_some());
+            assert_eq!(found, expected, "{unsubscribes} {all:?} {has_placeholders}");
         }
     }
 }

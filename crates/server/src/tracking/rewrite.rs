@@ -3,9 +3,11 @@
 use message::links::{Insertion, replace_in_html, replace_in_text};
 use message::{Changes, RewriteError};
 use serde_json::Value;
+use smtp::{Address, Domain};
 use store::tracking::{TrackedCopy, TrackedLinks};
 use url::Url;
 
+use super::unsubscribe::{Unsubscribing, asks};
 use super::{Claim, LINK_OCTETS, LINKS, PREFIX, Seal, Tracking};
 use crate::copies::COPY_OCTETS;
 
@@ -20,15 +22,35 @@ pub(crate) enum TrackingError {
     Rewrite(#[from] RewriteError),
 }
 
+/// Whose copy it is.
+pub(crate) struct TrackedRecipient {
+    pub(crate) copy: TrackedCopy,
+    /// The sending domain.
+    pub(crate) domain: Domain,
+    pub(crate) address: Address,
+    /// Of the message.
+    pub(crate) tags: Vec<String>,
+}
+
 /// The content with its links and its picture.
 pub(crate) fn rewrite(
     tracking: &Value,
     content: &[u8],
-    copy: TrackedCopy,
+    recipient: &TrackedRecipient,
     seal: &Seal,
 ) -> Result<Vec<u8>, TrackingError> {
     let tracking: Tracking = serde_json::from_value(tracking.clone()).map_err(|_| TrackingError::Damaged)?;
-    let mut linking = Linking { tracking: &tracking, copy: copy.to_string(), seal, links: 0, has_picture: false };
+    let unsubscribing = Unsubscribing::new(&tracking.base, recipient, seal).ok_or(TrackingError::Damaged)?;
+    let mut linking = Linking {
+        tracking: &tracking,
+        copy: recipient.copy.to_string(),
+        seal,
+        unsubscribing,
+        links: 0,
+        has_picture: false,
+        has_html_footer: false,
+        has_text_footer: false,
+    };
     Ok(message::rewrite(content, &[], &mut linking, COPY_OCTETS)?)
 }
 
@@ -36,23 +58,38 @@ struct Linking<'a> {
     tracking: &'a Tracking,
     copy: String,
     seal: &'a Seal,
+    unsubscribing: Unsubscribing,
     /// How many links were replaced.
     links: usize,
     /// The picture is there: one is enough.
     has_picture: bool,
+    has_html_footer: bool,
+    has_text_footer: bool,
 }
 
 impl Changes for Linking<'_> {
-    fn header(&mut self, _: &str, _: &str) -> Result<Option<String>, String> {
-        Ok(None)
+    fn header(&mut self, name: &str, value: &str) -> Result<Option<String>, String> {
+        Ok(self.unsubscribing.header(name, value))
+    }
+
+    fn further_headers(&mut self) -> Vec<(String, String)> {
+        self.unsubscribing.further_headers(self.tracking.footers.is_some())
     }
 
     fn text(&mut self, media_type: &str, text: &str) -> Result<Option<String>, String> {
-        Ok(match (media_type, self.tracking.clicks) {
+        let ended = match media_type {
+            "text/html" => self.html_footer(text),
+            "text/plain" => self.text_footer(text),
+            _ => None,
+        };
+        let filled = self.unsubscribing.fill(ended.as_deref().unwrap_or(text)).or(ended);
+        let text = filled.as_deref().unwrap_or(text);
+        let linked = match (media_type, self.tracking.clicks) {
             ("text/html", clicks) => self.html(text, clicks != TrackedLinks::None),
             ("text/plain", TrackedLinks::All) => replace_in_text(text, &mut |url| self.link(url)),
             _ => None,
-        })
+        };
+        Ok(linked.or(filled))
     }
 
     fn changes_sealed(&self) -> bool {
@@ -61,6 +98,18 @@ impl Changes for Linking<'_> {
 }
 
 impl Linking<'_> {
+    /// The first text of each kind ends with how to unsubscribe, unless it says so itself.
+    fn html_footer(&mut self, html: &str) -> Option<String> {
+        let footers = self.tracking.footers.as_ref().filter(|_| !std::mem::replace(&mut self.has_html_footer, true))?;
+        let footer = Some(Insertion { html: &footers.html, at_top: false });
+        if asks(html) { None } else { replace_in_html(html, &mut |_| None, footer) }
+    }
+
+    fn text_footer(&mut self, text: &str) -> Option<String> {
+        let footers = self.tracking.footers.as_ref().filter(|_| !std::mem::replace(&mut self.has_text_footer, true))?;
+        (!asks(text)).then(|| format!("{text}{}", footers.text))
+    }
+
     fn html(&mut self, html: &str, clicks: bool) -> Option<String> {
         let picture = if self.tracking.opens && !self.has_picture { self.picture() } else { None };
         self.has_picture |= picture.is_some();

@@ -28,12 +28,16 @@ pub(crate) enum Claim {
     /// A link of a copy was followed, to there.
     #[serde(rename = "c")]
     Click(String, String),
+    /// The recipient of a copy unsubscribes: sending domain, address, and from which tags; none is everything. It holds
+    /// when the message was purged.
+    #[serde(rename = "u")]
+    Unsubscribe(String, String, String, Vec<String>),
 }
 
 impl Claim {
     /// The copy that it is about.
     pub(crate) fn copy(&self) -> Option<TrackedCopy> {
-        let (Claim::Open(copy) | Claim::Click(copy, _)) = self;
+        let (Claim::Open(copy) | Claim::Click(copy, _) | Claim::Unsubscribe(copy, ..)) = self;
         copy.parse().ok()
     }
 }

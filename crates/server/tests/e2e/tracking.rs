@@ -230,3 +230,105 @@ async fn a_message_says_what_is_tracked_of_it() {
         .await;
     assert!(refused.starts_with("tracking is not possible here"), "{refused}");
 }
+
+/// The value of a header field, unfolded.
+fn field(content: &str, name: &str) -> Option<String> {
+    let head = content.split_once("\r\n\r\n").unwrap().0.replace("\r\n ", " ").replace("\r\n\t", " ");
+    head.split("\r\n").find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
+}
+
+async fn one_click(world: &World, path: &str, body: &'static str) -> (u16, String) {
+    let request = Client::new().post(format!("{}{path}", world.base())).body(body);
+    let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_unsubscribes_gets_no_more() {
+    const YES: &str = "List-Unsubscribe=One-Click";
+    let mut lab = Lab::empty().await.unwrap();
+    let receiver = lab.add("good", Behaviour::default()).await.unwrap();
+    let mut world = World::start_with(lab, &[("tracking_url", BASE)]).await;
+    let settings = format!("/v3/domains/{DOMAIN}/tracking/unsubscribe");
+    let changed = world.put(&settings, &[("active", "yes"), ("text_footer", "\nOut: %unsubscribe_url%")]).await;
+    assert_eq!(changed["unsubscribe"]["active"], true);
+
+    let id = world.send("a@good.test", &[("html", "<p>Hello</p>"), ("text", "Hello"), ("o:tag", "News")]).await;
+    world.outcome_of(&id).await;
+    let content = arrived(&receiver, |message| message.text().contains(&id)).await;
+    let whole = content.replace("=\r\n", "").replace("=3D", "=");
+    let header = field(&content, "List-Unsubscribe").unwrap();
+    assert_eq!(field(&content, "List-Unsubscribe-Post").as_deref(), Some(YES));
+    let signed = field(&content, "DKIM-Signature").unwrap().to_ascii_lowercase();
+    let covered = signed.split("h=").nth(1).unwrap().split(';').next().unwrap().replace(' ', "");
+    for name in ["list-unsubscribe", "list-unsubscribe-post"] {
+        assert!(covered.split(':').any(|one| one == name), "{covered}");
+    }
+    assert!(whole.contains(&format!("Hello\r\nOut: {}", &header[1..header.len() - 1])), "{whole}");
+    assert!(whole.contains(">Unsubscribe</a></p>"), "{whole}");
+    assert!(links(&whole, "c").is_empty() && links(&whole, "o").is_empty());
+    assert_eq!(links(&whole, "u").len(), 3);
+    let link = links(&header, "u").remove(0);
+    assert!(!link.contains("good"));
+
+    // Looking changes nothing, whoever looks.
+    assert_eq!(call(&world, Method::HEAD, &link, CHROME).await.status(), 200);
+    let page = call(&world, Method::GET, &link, CHROME).await;
+    assert_eq!(page.status(), 200);
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    assert_eq!(page.headers()["cache-control"], "no-store, private");
+    assert!(!page.headers().contains_key("set-cookie"));
+    let page = page.text().await.unwrap();
+    assert!(page.contains("<form method=\"post\">") && !page.contains("good.test"), "{page}");
+    for body in ["", "List-Unsubscribe=no", "x=One-Click"] {
+        assert_eq!(one_click(&world, &link, body).await.0, 400, "{body}");
+    }
+    let list = format!("/v3/{DOMAIN}/unsubscribes");
+    assert_eq!(world.get(&list).await["items"], json!([]));
+
+    // A link of another kind, or with another word in it, is none.
+    for path in [link.replace("/u/", "/c/"), link.replace("/u/", "/o/"), format!("{link}A")] {
+        assert_eq!(call(&world, Method::GET, &path, CHROME).await.status(), 404, "{path}");
+    }
+    assert_eq!(one_click(&world, &format!("{link}A"), YES).await.0, 404);
+
+    // What the sender wrote himself stands, and is only from what the message is tagged as.
+    let own = [
+        ("h:List-Unsubscribe", "<mailto:out@sender.example>, <%tag_unsubscribe_url%>, <%tag_unsubscribe_email%>"),
+        ("html", "<a href=\"%tag_unsubscribe_url%\">no</a>"),
+        ("text", "%mailing_list_unsubscribe_url%"),
+        ("o:tag", "News"),
+    ];
+    let id = world.send("b@good.test", &own).await;
+    world.outcome_of(&id).await;
+    let content = arrived(&receiver, |message| message.text().contains(&id)).await;
+    let whole = content.replace("=\r\n", "").replace("=3D", "=");
+    let header = field(&content, "List-Unsubscribe").unwrap();
+    assert!(header.starts_with("<mailto:out@sender.example>, <https://") && !header.contains('%'), "{header}");
+    assert!(!whole.contains("Out:") && !whole.contains(">Unsubscribe<"), "{whole}");
+    let tagged = links(&header, "u").remove(0);
+
+    // One-Click is enough, more than once too, and outlives a restart.
+    world.restart_with(&[]);
+    for _ in 0..2 {
+        let (status, text) = one_click(&world, &link, YES).await;
+        assert_eq!(status, 200);
+        assert!(text.contains("You are unsubscribed"), "{text}");
+        assert_eq!(one_click(&world, &tagged, YES).await.0, 200);
+    }
+    let events = told(&world, "unsubscribed", 2).await;
+    assert_eq!([&events[0]["recipient"], &events[1]["recipient"]], ["a@good.test", "b@good.test"]);
+    assert_eq!(events[0]["tags"], json!(["News"]));
+    let entry = |address: &str| format!("{list}/{address}");
+    assert_eq!(world.get(&entry("a@good.test")).await["tags"], json!(["*"]));
+    assert_eq!(world.get(&entry("b@good.test")).await["tags"], json!(["news"]));
+    for (to, tag, event) in
+        [("a@good.test", "other", "failed"), ("b@good.test", "NEWS", "failed"), ("b@good.test", "other", "delivered")]
+    {
+        let outcome = world.outcome_of(&world.send(to, &[("o:tag", tag)]).await).await;
+        assert_eq!(outcome["event"], event, "{outcome}");
+        let reason = if event == "failed" { json!("suppress-unsubscribe") } else { Value::Null };
+        assert_eq!(outcome["reason"], reason);
+    }
+}

@@ -9,7 +9,7 @@ use super::writer::Writing;
 use crate::webhook::{
     Found, LastAnswer, SetAside, Subject, Subscription, Told, Webhook, WebhookId, WebhookPulse, WebhooksOf,
 };
-use crate::{Event, StoreError, Timestamp};
+use crate::{Event, EventKind, Severity, StoreError, Timestamp};
 
 /// The triggers also see what goes with its domain.
 pub(super) const TABLES: &str = "
@@ -295,7 +295,9 @@ fn every<T>(
 
 fn subject(row: &Row<'_>) -> Result<Option<Subject>, StoreError> {
     let (kind, severity) = (get::<String>(row, "kind")?, get::<Option<String>>(row, "severity")?);
-    Ok(Subject::of_words(&kind, severity.as_deref()))
+    let severity = severity.as_deref().and_then(Severity::from_word);
+    // A newer program may have written kinds that this one does not know.
+    Ok(EventKind::from_word(&kind).map(|kind| Subject::of(kind, severity)))
 }
 
 fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {

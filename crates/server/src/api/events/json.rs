@@ -105,7 +105,8 @@ fn weight(event: &Event) -> usize {
 
 fn log_level(event: &Event) -> &'static str {
     match (event.kind, event.severity) {
-        (EventKind::Accepted | EventKind::Delivered | EventKind::Opened | EventKind::Clicked, _) => "info",
+        (EventKind::Accepted | EventKind::Delivered | EventKind::Opened, _) => "info",
+        (EventKind::Clicked | EventKind::Unsubscribed, _) => "info",
         (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded | EventKind::Complained, _) => {
             "warn"
         }

@@ -84,7 +84,7 @@ fn event() -> Schema {
 }
 
 fn event_kinds() -> Schema {
-    choice(["accepted", "delivered", "failed", "opened", "clicked", "complained", "tls-downgraded"])
+    choice(["accepted", "delivered", "failed", "opened", "clicked", "unsubscribed", "complained", "tls-downgraded"])
 }
 
 fn delivery_status() -> Schema {

@@ -11,7 +11,7 @@ mod template;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request, State};
-use message::{Draft, Identity, Message};
+use message::{Changes, Draft, Identity, Message};
 use policy::tls;
 use serde_json::json;
 use smtp::{Address, Domain, ReturnPath};
@@ -35,6 +35,7 @@ use super::http::form::Form;
 use super::http::time;
 use super::limits::MESSAGE_OCTETS;
 use crate::copies::{self, Plan, VARIABLES_HEADER, to_ascii_json};
+use crate::tracking;
 
 /// Forms above this size are worked on by a thread where they keep nobody waiting.
 const INLINE_OCTETS: usize = 128 * 1024;
@@ -78,6 +79,8 @@ pub(crate) struct Ready {
     copies: Option<NewCopies>,
     template: Option<TemplateUse>,
     options: Options,
+    /// Somewhere in it is a placeholder of a link to unsubscribe.
+    has_unsubscribe: bool,
     /// The reverse-path that was given; over HTTP there is none.
     return_path: Option<ReturnPath>,
     /// Of what the sender is to be told by mail.
@@ -96,10 +99,43 @@ impl Ready {
         }
         let copies = plan.map(|plan| individual::copies(plan, &mut options, &recipients, &message.content));
         let copies = copies.transpose()?;
+        let has_unsubscribe = has_unsubscribe(&message.content, copies.as_ref());
         let wire = smtp::data::to_wire(&message.content);
         let recipients = recipients.addresses;
-        Ok(Ready { wire, message, recipients, copies, template: None, options, return_path: None, dsn: None })
+        Ok(Ready {
+            wire,
+            message,
+            recipients,
+            copies,
+            template: None,
+            options,
+            has_unsubscribe,
+            return_path: None,
+            dsn: None,
+        })
     }
+}
+
+/// Whether there is a placeholder of a link to unsubscribe in the content, in what copies are made of or are made with.
+fn has_unsubscribe(content: &[u8], copies: Option<&NewCopies>) -> bool {
+    #[derive(Default)]
+    struct Look(bool);
+    impl Changes for Look {
+        fn header(&mut self, _: &str, value: &str) -> Result<Option<String>, String> {
+            self.text("", value)
+        }
+
+        fn text(&mut self, _: &str, text: &str) -> Result<Option<String>, String> {
+            self.0 |= tracking::asks(text);
+            Ok(None)
+        }
+    }
+    let in_copies = copies.is_some_and(|copies| {
+        tracking::asks(&copies.plan.to_string()) || copies.copies.iter().any(|copy| tracking::asks(&copy.variables))
+    });
+    let mut look = Look::default();
+    // What cannot be read has no placeholder that could be filled.
+    in_copies || message::rewrite(content, &[], &mut look, usize::MAX).is_ok() && look.0
 }
 
 /// Runs `work` on the form, here or, when that would take long, on a thread of its own.
@@ -211,13 +247,14 @@ impl Origin {
 /// Hands the message to the store and gives its Message-ID, without brackets. Only when the store has it on disk is
 /// anything promised.
 pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
-    let Ready { message, wire, recipients, copies, template, options, return_path, dsn } = ready;
+    let Ready { message, wire, recipients, copies, template, options, has_unsubscribe, return_path, dsn } = ready;
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
         content_type: file.content_type,
         size: file.size as u64,
     };
-    let tracking = app.tracking.resolve(options.tracking, &domain.tracking)?;
+    let wanted = tracking::Wanted { unsubscribes: has_unsubscribe, ..options.tracking };
+    let tracking = app.tracking.resolve(wanted, &domain.tracking)?;
     let new = NewMessage {
         return_path: failures_to(return_path, &message, &domain.name),
         header_from: message.from_text(),

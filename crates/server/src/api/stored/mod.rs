@@ -52,9 +52,8 @@ impl Shown {
         let StoredMessage { message, dkim, copy_plan, copy, tracking, wire } = stored;
         let kept = smtp::data::from_wire(&wire);
         let content = match (&copy_plan, &copy) {
-            (Some(plan), Some(copy)) => {
-                copies::render(plan, &kept, copy).map_err(|error| ApiError::bad_request(error.to_string()))?
-            }
+            (Some(plan), Some(copy)) => copies::render(plan, &kept, copy, tracking.is_some())
+                .map_err(|error| ApiError::bad_request(error.to_string()))?,
             _ => kept.into_owned(),
         };
         let (subject, variables) = words_for(&message, copy.as_ref());

@@ -29,7 +29,7 @@ pub(super) async fn open(
             tell(&app, &claim, EventKind::Opened, None, &request);
             Ok(private(([(header::CONTENT_TYPE, "image/gif")], PICTURE).into_response()))
         }
-        Claim::Click(..) => Err(no_link()),
+        Claim::Click(..) | Claim::Unsubscribe(..) => Err(no_link()),
     }
 }
 
@@ -46,17 +46,17 @@ pub(super) async fn click(
     Ok(private((StatusCode::FOUND, [(header::LOCATION, location)]).into_response()))
 }
 
-async fn claim(app: &App, token: &str) -> Result<Claim, ApiError> {
+pub(super) async fn claim(app: &App, token: &str) -> Result<Claim, ApiError> {
     let seal = app.tracking.seals.of(&app.store).await?;
     seal.open(token).ok_or_else(no_link)
 }
 
-fn no_link() -> ApiError {
+pub(super) fn no_link() -> ApiError {
     ApiError::not_found("there is no such link")
 }
 
 /// Not from any cache, so that each call is told; and not a word of it to where the link leads.
-fn private(mut response: Response) -> Response {
+pub(super) fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, private"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -67,11 +67,15 @@ fn private(mut response: Response) -> Response {
 /// HEAD only asks whether there is something: nobody saw it.
 fn tell(app: &App, claim: &Claim, kind: EventKind, url: Option<String>, request: &Request) {
     let Some(copy) = claim.copy().filter(|_| request.method() == Method::GET) else { return };
+    app.tracking.tell(&app.store, copy, kind, Interaction { url, ..interaction(request) });
+}
+
+/// Who calls.
+pub(super) fn interaction(request: &Request) -> Interaction {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
     let user_agent = request.headers().get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let client = client_info(&user_agent.unwrap_or_default());
-    let ip = peer.map(|peer| caller(peer, request.headers()));
-    app.tracking.tell(&app.store, copy, kind, Interaction { ip, url, client });
+    Interaction { ip: peer.map(|peer| caller(peer, request.headers())), url: None, client }
 }
 
 /// Whose call it is: a proxy of ours, which is on this machine or in its private network, says it in the last entry of

@@ -2,6 +2,7 @@
 
 mod calls;
 mod settings;
+mod unsubscribe;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use url::Url;
 
 use self::calls::{click, open};
 use super::http::error::ApiError;
-use super::limits::{TRACKED_ADDRESSES, TRACKED_AT_ONCE, TRACKED_PER_MINUTE};
+use super::limits::{TRACKED_ADDRESSES, TRACKED_AT_ONCE, TRACKED_PER_MINUTE, UNSUBSCRIBED_AT_ONCE};
 use super::operation::{Access, Operation};
 use super::schema::{any_object, binary, choice, switch, text};
 use crate::tracking::{Seals, Tracking, Wanted};
@@ -42,6 +43,18 @@ pub(super) fn operations() -> Vec<Operation> {
             .summary("Whether links are tracked; htmlonly leaves plain text as it is")
             .form([("active", active())])
             .ok("Changed, for messages accepted from now on", any_object()),
+        Operation::put(
+            "/v3/domains/{domain}/tracking/unsubscribe",
+            "updateUnsubscribes",
+            settings::update_unsubscribes,
+        )
+        .summary("Whether messages tell how to unsubscribe, and in which words")
+        .form([
+            ("active", switch().example("no")),
+            ("html_footer", text().about("HTML that ends messages which do not tell it themselves")),
+            ("text_footer", text().about("The same in plain text")),
+        ])
+        .ok("Changed, for messages accepted from now on", any_object()),
     ];
     let calls = [
         Operation::get("/t/o/{token}", "trackOpen", open)
@@ -57,6 +70,19 @@ pub(super) fn operations() -> Vec<Operation> {
             .answer(302, "To where the link leads")
             .answer(404, "There is no such link")
             .answer(503, "Where it leads cannot be told now"),
+        Operation::get("/t/u/{token}", "askUnsubscribe", unsubscribe::ask)
+            .summary("The page that asks whether to unsubscribe; made for each recipient of a message")
+            .access(Access::Open)
+            .path("token", token())
+            .answer_as(200, "The page", "text/html", text())
+            .answer(404, "There is no such link"),
+        Operation::post("/t/u/{token}", "unsubscribe", unsubscribe::unsubscribe)
+            .summary("Unsubscribes the recipient (RFC 8058)")
+            .access(Access::Open)
+            .path("token", token())
+            .form([("List-Unsubscribe", choice(["One-Click"]).required())])
+            .answer_as(200, "The recipient is unsubscribed", "text/html", text())
+            .answer(404, "There is no such link"),
     ];
     settings.map(Operation::twin).into_iter().chain(calls).collect()
 }
@@ -68,6 +94,8 @@ pub(crate) struct Tracker {
     seals: Seals,
     /// Shared out among events that are not written yet.
     unwritten: Arc<Semaphore>,
+    /// Shared out among those who unsubscribe.
+    unsubscribing: Semaphore,
     rate: Rate,
 }
 
@@ -75,7 +103,8 @@ impl Tracker {
     /// `base` is where links lead to; without it nothing is tracked.
     pub(super) fn new(base: Option<Url>) -> Tracker {
         let unwritten = Arc::new(Semaphore::new(TRACKED_AT_ONCE));
-        Tracker { base, seals: Seals::default(), unwritten, rate: Rate::default() }
+        let unsubscribing = Semaphore::new(UNSUBSCRIBED_AT_ONCE);
+        Tracker { base, seals: Seals::default(), unwritten, unsubscribing, rate: Rate::default() }
     }
 
     /// What a message tracks. To ask for what cannot be had is refused; what a domain asks for all its mail is left out.
