@@ -128,7 +128,7 @@ quietly() {
 
 # start_dns: answers from $scratch/zone ("NAME TYPE DATA" lines); its address is then in $dns.
 start_dns() {
-    background "$scratch/dns.log" python3 "$interop/lib/dns.py" --zone "$scratch/zone" --port-file "$scratch/dns.port"
+    background "$scratch/dns.log" python3 "$interop/lib/authority.py" --zone "$scratch/zone" --port-file "$scratch/dns.port"
     wait_until 10 "the DNS authority" test -s "$scratch/dns.port"
     dns=127.0.0.1:$(cat "$scratch/dns.port")
 }
@@ -238,6 +238,27 @@ fill() {
         -e "s|@PLAIN@|${address[plain]}|g" "$@"
 }
 
+# start_postfix FOLDER: Debian's Postfix with main.cf and master.cf of the folder, in the servers' root.
+start_postfix() {
+    fill "$1/main.cf" >"$scratch/main.cf"
+    fill "$1/master.cf" >"$scratch/master.cf"
+    as_root cp "$scratch/main.cf" "$scratch/master.cf" "$server_root/etc/postfix/"
+    # The folders that `postfix set-permissions` would make.
+    local queue=$server_root/var/spool/postfix
+    as_root mkdir -p "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,maildrop,pid,private,public,saved,trace} \
+        "$server_root/var/lib/postfix"
+    as_root chroot "$server_root" /usr/sbin/postconf -h mail_version >"$scratch/version" 2>&1 || fail "$(cat "$scratch/version")"
+    echo "Postfix $(cat "$scratch/version")"
+    as_root chown 2002 "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,private,saved,trace} \
+        "$server_root/var/lib/postfix"
+    as_root chown 2002:2003 "$queue"/{maildrop,public}
+    as_root chmod 700 "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,private,saved,trace}
+    as_root chmod 730 "$queue/maildrop"
+    as_root chmod 710 "$queue/public"
+    logs+=("$server_root/var/log/maillog")
+    background_in_root "$scratch/master.log" /usr/lib/postfix/sbin/master -c /etc/postfix -d
+}
+
 # answers_smtp ADDRESS: whether a greeting comes.
 answers_smtp() {
     python3 -c 'import smtplib, sys; smtplib.SMTP(sys.argv[1], int(sys.argv[2]), timeout=5).quit()' "$1" "$smtp_port"
@@ -271,10 +292,12 @@ signatures_hold() {
 
 # --- Mailgun clients -------------------------------------------------------------------------------------------------
 
-# client_scene: waxwing for a client, with the receivers of client_receivers behind it.
+# client_scene: waxwing for a client, with the receivers of client_receivers behind it. Tracking links lead to a name that
+# a proxy would have; who follows one goes to $INTEROP_URL instead.
 client_scene() {
     client_receivers
-    start_waxwing "$sink_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem" WAXWING_WEBHOOK_ALLOW_NETWORKS=127.0.0.1
+    start_waxwing "$sink_port" WAXWING_TRUST_ROOTS="$scratch/ca.pem" WAXWING_WEBHOOK_ALLOW_NETWORKS=127.0.0.1 \
+        WAXWING_TRACKING_URL=http://track.sender.test
 }
 
 # client_receivers: receivers of our own at $sink_port: mail for verified.test arrives in $SINK_VERIFIED over verified TLS,

@@ -7,24 +7,5 @@
 
 debian_root postfix postdrop
 three_states postfix.test
-here=$(dirname "$0")
-fill "$here/main.cf" >"$scratch/main.cf"
-fill "$here/master.cf" >"$scratch/master.cf"
-as_root cp "$scratch/main.cf" "$scratch/master.cf" "$server_root/etc/postfix/"
-
-# The folders that `postfix set-permissions` would make.
-queue=$server_root/var/spool/postfix
-as_root mkdir -p "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,maildrop,pid,private,public,saved,trace} \
-    "$server_root/var/lib/postfix"
-as_root chroot "$server_root" /usr/sbin/postconf -h mail_version >"$scratch/version" 2>&1 || fail "$(cat "$scratch/version")"
-echo "Postfix $(cat "$scratch/version")"
-as_root chown 2002 "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,private,saved,trace} \
-    "$server_root/var/lib/postfix"
-as_root chown 2002:2003 "$queue"/{maildrop,public}
-as_root chmod 700 "$queue"/{active,bounce,corrupt,defer,deferred,flush,hold,incoming,private,saved,trace}
-as_root chmod 730 "$queue/maildrop"
-as_root chmod 710 "$queue/public"
-
-logs+=("$server_root/var/log/maillog")
-background_in_root "$scratch/master.log" /usr/lib/postfix/sbin/master -c /etc/postfix -d
+start_postfix "$(dirname "$0")"
 twelve_cells postfix.test /var/mail /var/log/maillog

@@ -125,12 +125,12 @@ def options(client):
 
 def stored(client):
     storage = outcome(DOMAIN, "one@verified.test")["storage"]
-    message = answered(client.resendmessage.get(domain=DOMAIN, storage_url=storage["url"]))
+    message = answered(client.resend_message.get(domain=DOMAIN, storage_url=storage["url"]))
     expect("subject", SUBJECT, message["Subject"])
     expect("html", HTML, message["body-html"])
     expect("attachments", [len(ATTACHMENT)], [file["size"] for file in message["attachments"]])
     data = {"to": "again@verified.test"}
-    again = answered(client.resendmessage.create(domain=DOMAIN, storage_url=storage["url"], data=data))
+    again = answered(client.resend_message.create(domain=DOMAIN, storage_url=storage["url"], data=data))
     expect("answer", "Queued. Thank you.", again["message"])
     expect("what is sent once more", VERIFIED, how(DOMAIN, "again@verified.test"))
     expect_intact(kept(SINK_VERIFIED, "again@verified.test"))

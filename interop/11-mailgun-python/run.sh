@@ -6,3 +6,4 @@
 
 client_scene
 python_client "$interop/11-mailgun-python/check.py"
+python_client "$interop/11-mailgun-python/account.py"

@@ -77,10 +77,24 @@ def extras():
     expect("with an inline image", VERIFIED, how(DOMAIN, "inline@verified.test"))
     arrived = kept(SINK_VERIFIED, "inline@verified.test")
     expect("the picture's id", True, any(part["content-id"] == f"<{cid}>" for part in arrived.walk()))
-    later = AnymailMessage("later", "text", to=["much-later@verified.test"])
-    later.send_at = datetime.now(timezone.utc) + timedelta(hours=1)
+    later = AnymailMessage("later", "text", f"Wäxwing <app@{DOMAIN}>, also@{DOMAIN}", ["Zwei <much-later@verified.test>"])
+    later.send_at = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=1)
+    later.metadata = {"order": 4711}
+    later.attach("note.txt", "plain words", "text/plain")
+    cid = attach_inline_image(later, b"\x89PNG\r\n\x1a\n not really", "logo.png", domain=DOMAIN)
+    later.attach_alternative(f'<img src="cid:{cid}">', "text/html")
     later.send()
-    print("extras: an inline image, a message for later")
+    # What Anymail's own tests against Mailgun look at in the event.
+    sent = {"event": "accepted", "message-id": later.anymail_status.message_id[1:-1]}
+    event = api.ok("GET", f"/v3/{DOMAIN}/events?" + urllib.parse.urlencode(sent))["items"][0]
+    expect("scheduled", later.send_at.timestamp(), event["message"]["scheduled-for"])
+    expect("metadata", {"order": "4711"}, event["user-variables"])
+    headers = event["message"]["headers"]
+    expect("authors", f"Wäxwing <app@{DOMAIN}>, also@{DOMAIN}", headers["from"])
+    expect("to", "Zwei <much-later@verified.test>", headers["to"])
+    files = [(file["filename"], file["content-type"]) for file in event["message"]["attachments"]]
+    expect("files", [(cid, "image/png"), ("note.txt", "text/plain")], files)
+    print("extras: an inline image; a message of two authors for later, told of as Anymail's own tests want it")
 
 
 def options():

@@ -1,3 +1,4 @@
+import email.policy
 import os
 import pathlib
 import shutil
@@ -38,6 +39,7 @@ def main():
     password = made["credentials"][LOGIN]
     (SCRATCH / "password").write_text(password)
     with_smtplib(password)
+    with_notifications(password)
     with_swaks(password)
     with_msmtp(password)
 
@@ -83,6 +85,15 @@ def with_smtplib(password):
     event = outcome(DOMAIN, "one@verified.test")
     expect("tags", ["first"], event["tags"])
 
+    with client(password) as smtp:
+        smtp.send_message(message("options@verified.test", Variables='{"order": "7"}', Dkim="no", Track="no"))
+        smtp.send_message(message("dropped@verified.test", Drop_Message="yes"))
+    expect("variables", {"order": "7"}, outcome(DOMAIN, "options@verified.test")["user-variables"])
+    arrived = kept(SINK_VERIFIED, "options@verified.test")
+    expect("unsigned", None, arrived["DKIM-Signature"])
+    expect("variables on the way", '{"order":"7"}', arrived["X-Mailgun-Variables"].replace(" ", ""))
+    expect("dropped", 650, outcome(DOMAIN, "dropped@verified.test")["delivery-status"]["code"])
+
     with client(password, implicit=True) as smtp:
         for mechanism in ("PLAIN", "LOGIN"):
             expect(mechanism, True, mechanism in smtp.esmtp_features["auth"].split())
@@ -106,6 +117,31 @@ def with_smtplib(password):
     expect("MAIL in the clear", 530, clear.mail("a@b.test")[0])
     clear.quit()
     print("smtplib: both ports, both TLS settings, a refusal, a wrong password")
+
+
+def with_notifications(password):
+    """A failure is told by mail, in a form that Python's own parser takes apart."""
+    with client(password) as smtp:
+        expect("DSN", True, smtp.has_extn("dsn"))
+        smtp.sendmail("told@verified.test", ["rejected@verified.test"], message("rejected@verified.test").as_bytes(policy=email.policy.SMTP),
+                      ["RET=HDRS", "ENVID=QQ314159"], ["NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;alias+2Bx@verified.test"])
+    expect("how the notification went", VERIFIED, how(DOMAIN, "told@verified.test"))
+    told = kept(SINK_VERIFIED, "told@verified.test")
+    expect("return path", "", told["X-Sink-From"])
+    expect("kind", ("multipart/report", "delivery-status"), (told.get_content_type(), told["Content-Type"].params["report-type"]))
+    expect("defects", [], [defect for part in told.walk() for defect in part.defects])
+    words, report, header = told.iter_parts()
+    expect("words", True, "It could not be delivered to:" in words.get_content())
+    expect("report", "message/delivery-status", report.get_content_type())
+    whole, recipient = report.get_payload()
+    expect("envelope id", "QQ314159", whole["Original-Envelope-Id"])
+    expect("who reports", "dns; sender.waxwing.test", whole["Reporting-MTA"])
+    expect("original recipient", "rfc822; alias+x@verified.test", recipient["Original-Recipient"])
+    expect("final recipient", "rfc822; rejected@verified.test", recipient["Final-Recipient"])
+    expect("action", ("failed", "5"), (recipient["Action"], recipient["Status"][:1]))
+    expect("diagnostic", True, recipient["Diagnostic-Code"].startswith("smtp; 5"))
+    expect("header", True, header.get_content_type() == "text/rfc822-headers" and "Subject: " in header.get_content())
+    print("notifications: a failure, as Python's email package reads it")
 
 
 def with_swaks(password):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SMTP submission as mail programs use it, at the port with STARTTLS and at the one within TLS, with the certificate of an
 # authority that they check: Python's smtplib, nodemailer, swaks and msmtp log in, send, demand TLS by header, and meet their
-# mistakes. OpenSSL finds TLS 1.2 and 1.3 answered, and nothing older.
+# mistakes, one of which is told by mail. OpenSSL finds TLS 1.2 and 1.3 answered, and nothing older.
 . "$(dirname "$0")/../lib.sh"
 
 command -v openssl >/dev/null || skip "no openssl to make certificates with"

@@ -28,6 +28,7 @@ async function main() {
   const begin = Date.now() / 1000 - 1;
   const all = [members(0, 1000), members(1000, 300)];
   const ids = new Map();
+  await others();
   for (const batch of all) {
     const started = Date.now();
     const sent = await send(batch);
@@ -35,7 +36,17 @@ async function main() {
     batch.forEach(({ email }) => ids.set(email, sent.id.slice(1, -1)));
   }
   await poll(begin, ids);
+  await readers();
   fs.writeFileSync(process.env.GHOST_MEMBERS, JSON.stringify(all.flat().map((one) => ({ ...one, id: ids.get(one.email) }))));
+}
+
+// Mail that is not the newsletter's: no tag, another tag, and the newsletter's in another domain. Polling must not see it.
+async function others() {
+  await client.domains.create({ name: "other.sender.test" });
+  for (const [from, tag] of [[domain, undefined], [domain, "bulk-email-2"], [domain, "ghost-email"], ["other.sender.test", "bulk-email"]]) {
+    const message = { to: `other-${tag}@plain.test`, from: `a@${from}`, subject: "x", text: "x" };
+    await client.messages.create(from, tag ? { ...message, "o:tag": tag } : message);
+  }
 }
 
 async function send(batch) {
@@ -59,12 +70,35 @@ async function send(batch) {
     "h:List-Unsubscribe": "%recipient.list_unsubscribe%, <%tag_unsubscribe_email%>",
     "h:List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     "o:tag": ["bulk-email", "ghost-email"],
+    "o:tracking-opens": true,
     "v:email-id": "64b0c2",
     "v:member": "%recipient.unique_id%",
   });
   assert.equal(sent.status, 200);
   assert.match(sent.message, /^Queued/);
   return sent;
+}
+
+// Members who open their copy become events that the next poll finds, and no others.
+async function readers() {
+  const begin = Date.now() / 1000;
+  const opened = ["member3@verified.test", "member1001@verified.test"];
+  for (const member of opened) {
+    const copy = scene.kept(process.env.SINK_VERIFIED, member).replace(/=\r\n/g, "");
+    const [, pixel] = copy.match(/http:\/\/track\.sender\.test(\/t\/o\/[\w.~-]+)/);
+    const answer = await fetch(scene.url + pixel, { headers: { "user-agent": "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 Safari/605" } });
+    assert.equal(answer.status, 200);
+  }
+  const deadline = Date.now() + 30_000;
+  let found = [];
+  while (found.length < opened.length) {
+    assert.ok(Date.now() < deadline, `only ${found.length} of ${opened.length} opened`);
+    const page = await client.events.get(domain, { event: fiveTypes, tags: "bulk-email", begin, ascending: "yes", limit: 300 });
+    found = page.items;
+    await sleep(100);
+  }
+  assert.deepEqual(found.map(({ event, recipient }) => `${event} ${recipient}`).sort(), opened.map((one) => `opened ${one}`).sort());
+  console.log(`opened: ${found.length}`);
 }
 
 // Page after page; behind the last one the same page is asked for again, as long as something is still to come.

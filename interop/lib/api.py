@@ -43,8 +43,10 @@ def decoded(body):
 def multipart(fields, files):
     boundary = uuid.uuid4().hex
     parts = [(f'name="{name}"', "", value.encode()) for name, value in fields]
+    # As browsers write quotes.
+    quoted = {name: name.replace('"', "%22") for _, name, _, _ in files}
     parts += [
-        (f'name="{field}"; filename="{name}"', f"Content-Type: {kind}\r\n", content) for field, name, kind, content in files
+        (f'name="{field}"; filename="{quoted[name]}"', f"Content-Type: {kind}\r\n", content) for field, name, kind, content in files
     ]
     body = b"".join(
         f"--{boundary}\r\nContent-Disposition: form-data; {disposition}\r\n{kind}\r\n".encode() + content + b"\r\n"

@@ -19,6 +19,13 @@ async function api(method, where) {
   return answer.json();
 }
 
+// Posts a form; any answer is one.
+async function form(method, where, fields) {
+  const authorization = "Basic " + Buffer.from("api:" + key).toString("base64");
+  const answer = await fetch(url + where, { method, headers: { authorization }, body: new URLSearchParams(fields) });
+  return { status: answer.status, body: await answer.json() };
+}
+
 // The delivered or failed event of a recipient, as soon as there is one.
 async function outcome(domain, recipient) {
   const deadline = Date.now() + 30_000;
@@ -45,6 +52,11 @@ function kept(folder, recipient) {
   return found[0];
 }
 
+// The same, read by postal-mime.
+async function parsed(folder, recipient) {
+  return require("postal-mime").parse(Buffer.from(kept(folder, recipient), "latin1"));
+}
+
 // Whether a base64 part of the message holds exactly these bytes.
 function holds(message, bytes) {
   const encoded = bytes.toString("base64");
@@ -60,4 +72,4 @@ async function rejected(promise) {
   assert.fail("was not refused");
 }
 
-module.exports = { api, url, key, subject, text, attachment, outcome, how, kept, holds, rejected };
+module.exports = { api, form, url, key, subject, text, attachment, outcome, how, kept, parsed, holds, rejected };

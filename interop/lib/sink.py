@@ -58,7 +58,8 @@ class Session(asyncio.Protocol):
 
     def on_ehlo(self, _name):
         self.reset()
-        offer = ["sink.test", "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "SIZE 104857600"]
+        offer = ["sink.test", "PIPELINING", "ENHANCEDSTATUSCODES", "SIZE 104857600"]
+        offer += [] if self.options.seven_bit else ["8BITMIME", "SMTPUTF8"]
         self.reply(250, *offer, *(["STARTTLS"] if self.options.context and not self.tls else []))
 
     on_helo = on_ehlo
@@ -173,6 +174,7 @@ def main():
     parser.add_argument("--port-file", required=True)
     parser.add_argument("--certificate", help="PEM file; with --key: offer STARTTLS")
     parser.add_argument("--key")
+    parser.add_argument("--seven-bit", action="store_true", help="offer neither 8BITMIME nor SMTPUTF8")
     parser.add_argument("--store", type=pathlib.Path)
     parser.add_argument("--count-file", help="kept up to date: deliveries, different recipients, when the last came")
     options = parser.parse_args()

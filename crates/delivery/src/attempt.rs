@@ -12,6 +12,7 @@ use policy::tls::{
     Demands, Effective, Minimum, Protection, RequiretlsObstacle, Resolved, TlsTag, Verdict, decide, gives_up,
     may_carry, status_when_left, strengthen,
 };
+use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::limits::ADDRESSES_PER_ATTEMPT;
 use smtp::{Address, Command, Domain, EnhancedCode, ReturnPath};
 use tokio::time::{Instant, timeout_at};
@@ -27,7 +28,7 @@ use crate::report::{
 };
 use crate::starttls::{Observation, Ready, observe};
 use crate::tls::TlsFacts;
-use crate::transaction::{self, Ended, Fate, Mail};
+use crate::transaction::{self, Ended, Fate, Mail, NOTHING_ASKED, Recipient};
 use published::policy_unknown;
 
 /// What is to be delivered: one message, its due recipients at one destination.
@@ -43,6 +44,10 @@ pub struct Job<'a> {
     pub wire: &'a [u8],
     /// What the sender asked for.
     pub sender: Resolved,
+    /// What MAIL says of notifications where the host offers DSN (RFC 3461 §5.2.1).
+    pub dsn: &'a MailDsn,
+    /// What RCPT says of them: one for each recipient, or none for all.
+    pub recipient_dsn: &'a [RcptDsn],
 }
 
 /// Most hosts that are let into a transaction: where one postpones, a second may take the message, a third is
@@ -332,7 +337,7 @@ impl<'a> Attempt<'a> {
         channel: Channel,
         mut report: ConnectionReport,
     ) -> bool {
-        report.smtputf8 = ready.extensions.smtputf8;
+        (report.smtputf8, report.dsn) = (ready.extensions.smtputf8, ready.extensions.dsn);
         let authentic = self.mx_is_authentic(&target.host);
         if let Err(obstacle) = may_carry(self.job.sender.tag, authentic, ready.extensions.requiretls) {
             self.leave_for_requiretls(target, obstacle, ready, report).await;
@@ -350,9 +355,15 @@ impl<'a> Attempt<'a> {
         report.channel = Some(channel);
         let report = Arc::new(report);
         let waiting: Vec<usize> = (0..self.slots.len()).filter(|i| self.slots[*i].settled.is_none()).collect();
-        let recipients = waiting.iter().map(|index| &self.job.recipients[*index]).collect();
+        let recipient_dsn: &[RcptDsn] = if ready.extensions.dsn { self.job.recipient_dsn } else { &[] };
+        let recipients = waiting.iter().map(|index| Recipient {
+            address: &self.job.recipients[*index],
+            dsn: recipient_dsn.get(*index).unwrap_or(&NOTHING_ASKED),
+        });
+        let recipients = recipients.collect();
         let requiretls = self.job.sender.tag == TlsTag::Requiretls;
-        let mail = Mail { return_path: self.job.return_path, recipients, wire: self.job.wire, requiretls };
+        let Job { return_path, wire, dsn, .. } = self.job;
+        let mail = Mail { return_path, recipients, wire, requiretls, dsn };
         let Ended { fates, ready, is_unheard } =
             transaction::run(ready, &mail, &target.host.to_string(), target.ip()).await;
         if report.reused && is_unheard {
@@ -490,6 +501,7 @@ fn connection_report(target: &Target, local: SocketAddr, smtputf8: bool, effecti
         observed: None,
         handshake: None,
         smtputf8,
+        dsn: false,
         effective,
         dane: target.dane.clone(),
         rules: target.rules.clone(),

@@ -199,6 +199,8 @@ pub struct ConnectionReport {
     pub handshake: Option<Arc<TlsFacts>>,
     /// Whether the host offers SMTPUTF8.
     pub smtputf8: bool,
+    /// Whether the host offers DSN, and so heard what is to be told of the message (RFC 3461).
+    pub dsn: bool,
     /// What was demanded of this host, and by whom.
     pub effective: Effective,
     /// What DANE means for it.

@@ -1,6 +1,7 @@
 //! One mail transaction (RFC 5321 §3.3): MAIL, RCPT for each recipient, DATA.
 
 use policy::disposition::{Meaning, Stage, meaning};
+use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::{Address, Command, EnhancedCode, Extensions, Reply, ReturnPath};
 
 use crate::connection::{NoReply, Session};
@@ -10,11 +11,30 @@ use crate::starttls::Ready;
 /// What is to be sent. The content is in wire form.
 pub(crate) struct Mail<'a> {
     pub(crate) return_path: &'a ReturnPath,
-    pub(crate) recipients: Vec<&'a Address>,
+    pub(crate) recipients: Vec<Recipient<'a>>,
     pub(crate) wire: &'a [u8],
     /// Whether the host must pass on the demand for TLS (RFC 8689). It has been seen to offer that.
     pub(crate) requiretls: bool,
+    /// What MAIL says of notifications, where the host offers DSN.
+    pub(crate) dsn: &'a MailDsn,
 }
+
+/// One recipient, and what the host is told to report of it. Nothing, where it does not offer that.
+#[derive(Clone, Copy)]
+pub(crate) struct Recipient<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) dsn: &'a RcptDsn,
+}
+
+impl Recipient<'_> {
+    fn command(&self) -> Command<'_> {
+        Command::Rcpt { address: self.address, dsn: self.dsn }
+    }
+}
+
+/// RCPT without parameters.
+pub(crate) const NOTHING_ASKED: RcptDsn = RcptDsn { notify: None, orcpt: None };
+const NOTHING_SAID: &MailDsn = &MailDsn { ret: None, envid: None };
 
 /// What a host made of one recipient.
 #[derive(Debug, Clone)]
@@ -52,7 +72,7 @@ pub(crate) struct Ended {
 /// Runs the transaction. A session that took no message is ended, without waiting for the host's farewell.
 pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Ended {
     let Ready { session, extensions } = ready;
-    let fates = mail.recipients.iter().map(|recipient| unfit(recipient, &extensions)).collect();
+    let fates = mail.recipients.iter().map(|recipient| unfit(recipient.address, &extensions)).collect();
     let mut transaction = Transaction { session, extensions, mail, fates, is_unheard: false };
     match mail_command(mail, &transaction.extensions) {
         Ok(command) => {
@@ -103,7 +123,7 @@ fn mail_command<'a>(mail: &Mail<'a>, extensions: &Extensions) -> Result<Command<
     if utf8_return_path && !extensions.smtputf8 {
         return Err(smtputf8_needed(Stage::Mail, "the sender's address"));
     }
-    let utf8_address = utf8_return_path || mail.recipients.iter().any(|a| a.needs_smtputf8());
+    let utf8_address = utf8_return_path || mail.recipients.iter().any(|recipient| recipient.address.needs_smtputf8());
     let eight_bit = extensions.eight_bit_mime && smtp::data::is_eight_bit(mail.wire);
     Ok(Command::Mail {
         return_path: mail.return_path,
@@ -111,6 +131,7 @@ fn mail_command<'a>(mail: &Mail<'a>, extensions: &Extensions) -> Result<Command<
         eight_bit,
         smtputf8: extensions.smtputf8 && (utf8_address || has_utf8_header(mail.wire)),
         requiretls: mail.requiretls,
+        dsn: if extensions.dsn { mail.dsn } else { NOTHING_SAID },
     })
 }
 
@@ -146,7 +167,7 @@ impl Transaction<'_, '_> {
         }
         if self.extensions.pipelining {
             let mut group = mail_command.to_wire();
-            asked.iter().for_each(|index| group.push_str(&Command::Rcpt(self.mail.recipients[*index]).to_wire()));
+            asked.iter().for_each(|index| group.push_str(&self.mail.recipients[*index].command().to_wire()));
             group.push_str(&Command::Data.to_wire());
             let patience = self.session.timeouts.mail;
             self.session.send(group.as_bytes(), patience).await.map_err(|error| (Stage::Mail, error))?;
@@ -178,7 +199,8 @@ impl Transaction<'_, '_> {
 
     async fn rcpt_to(&mut self, index: usize) -> Result<(), Lost> {
         let patience = self.session.timeouts.rcpt;
-        let command = Command::Rcpt(self.mail.recipients[index]);
+        let mail = self.mail;
+        let command = mail.recipients[index].command();
         let reply = self.ask(Stage::Rcpt, &command, patience).await?;
         // After a refused MAIL the answers to what was said ahead mean nothing.
         if self.fates[index].is_none() {
@@ -291,8 +313,13 @@ mod tests {
         let connection = Connection::new(ours, Timeouts::default(), Instant::now() + Duration::from_secs(1800));
         let extensions = Extensions { pipelining: true, ..Extensions::default() };
         let recipients: Vec<Address> = RECIPIENTS.map(|address| address.parse().unwrap()).into();
-        let mail =
-            Mail { return_path: &ReturnPath::Null, recipients: recipients.iter().collect(), wire, requiretls: false };
+        let mail = Mail {
+            return_path: &ReturnPath::Null,
+            recipients: recipients.iter().map(|address| Recipient { address, dsn: &NOTHING_ASKED }).collect(),
+            wire,
+            requiretls: false,
+            dsn: NOTHING_SAID,
+        };
         let ready = Ready { session: connection.boxed(), extensions };
         let ended = run(ready, &mail, "mx.d.test", [127, 0, 0, 1].into()).await;
         (ended.fates, host)

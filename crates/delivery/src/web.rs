@@ -1,4 +1,4 @@
-//! POST to places that others name: only to addresses that may be reached, no redirects, no proxies, bounds on
+//! Requests to places that others name: only to addresses that may be reached, no redirects, no proxies, bounds on
 //! everything.
 //!
 //! A name is resolved once, its addresses are checked, and exactly those are connected to; so it cannot lead to one place
@@ -16,7 +16,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::http::uri::Scheme;
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
@@ -40,6 +40,8 @@ const HEAD_OCTETS: usize = 16 * 1024;
 const HEAD_FIELDS: usize = 100;
 /// Largest body of an answer that is read, only to be thrown away; after a larger one the connection ends.
 const BODY_OCTETS: usize = 64 * 1024;
+/// Largest body of an answer that is kept.
+const ANSWER_OCTETS: usize = 1024 * 1024;
 /// How long the body of an answer may take; after a slower one the connection ends too.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -220,6 +222,23 @@ impl Web {
             Host::Address(address) => ServerName::IpAddress((*address).into()),
         };
         Line::over(TlsConnector::from(self.tls.clone()).connect(name, stream).await.map_err(for_now)?).await
+    }
+
+    /// Sends a request to where its URI leads, on a connection of its own, and gives the whole answer; redirects are
+    /// answers too. Whoever calls limits the time of it all.
+    ///
+    /// # Errors
+    /// When there was no answer, or one larger than 1 MiB.
+    pub async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, WebError> {
+        let (mut head, body) = request.into_parts();
+        let place = Place::of(&head.uri.to_string())?;
+        head.uri = place.path.parse().map_err(for_good)?;
+        head.headers.insert(HOST, place.authority.parse().map_err(for_good)?);
+        let mut line = self.connect(&place).await?;
+        let answer = line.sender.send_request(Request::from_parts(head, Full::new(body))).await.map_err(for_now)?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_OCTETS).collect().await.map_err(for_now)?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 
     /// The addresses that will be connected to, and no others: the name is not resolved a second time.

@@ -39,8 +39,9 @@ pub(crate) fn build(
         let parts = files.iter().map(|attachment| file_part(attachment, disposition, &mut summaries));
         parts.collect::<Result<Vec<_>, _>>()
     };
-    let mut attachments = files(&draft.attachments, Disposition::Attachment)?;
+    // In the order in which the message has them.
     let mut inline = files(&draft.inline, Disposition::Inline)?;
+    let mut attachments = files(&draft.attachments, Disposition::Attachment)?;
 
     let mut versions = Vec::new();
     versions.extend(draft.text.as_deref().map(|text| text_part("text/plain", text)));

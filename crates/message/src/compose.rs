@@ -11,7 +11,7 @@ use crate::summary::Message;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// Who writes.
-    pub from: Mailbox,
+    pub from: Vec<Mailbox>,
     /// `To`; the field is left out when there are none.
     pub to: Vec<Mailbox>,
     /// `Cc`; the field is left out when there are none.
@@ -37,7 +37,7 @@ impl Draft {
     /// A draft with nothing but its author and subject.
     pub fn new(from: Mailbox, subject: impl Into<String>) -> Draft {
         Draft {
-            from,
+            from: vec![from],
             to: Vec::new(),
             cc: Vec::new(),
             subject: subject.into(),
@@ -122,7 +122,9 @@ fn fields(draft: &Draft, identity: &Identity, extra: &Extra) -> Result<Vec<Field
     };
     let ours = [
         ("Date", Some(Field::verbatim("Date", identity.date())?)),
-        ("From", list("From", std::slice::from_ref(&draft.from))?),
+        ("From", list("From", &draft.from)?),
+        // Several authors need one who sends (RFC 5322 §3.6.2).
+        ("Sender", list("Sender", if draft.from.len() > 1 { &draft.from[..1] } else { &[] })?),
         ("To", list("To", &draft.to)?),
         ("Cc", list("Cc", &draft.cc)?),
         ("Subject", Some(Field::subject("Subject", &draft.subject)?)),

@@ -51,6 +51,26 @@ fn structure(message: &Message) -> Vec<String> {
 }
 
 #[test]
+fn several_authors_have_a_sender() {
+    let mut draft = draft();
+    draft.from = Mailbox::parse_list("Bob <bob@example.com>, eve@example.com").unwrap();
+    let header = header_section(&composed(&draft));
+    assert!(
+        header.contains(
+            "\r\nFrom: \"Bob\" <bob@example.com>, <eve@example.com>\r\nSender: \"Bob\" <bob@example.com>\r\n"
+        ),
+        "{header}"
+    );
+    draft.headers.push(("Sender".to_owned(), "office@example.com".to_owned()));
+    let header = header_section(&composed(&draft));
+    assert_eq!(
+        (header.matches("Sender:").count(), header.contains("Sender: <office@example.com>")),
+        (1, true),
+        "{header}"
+    );
+}
+
+#[test]
 fn the_smallest_message() {
     let message = composed(&draft());
     let want = "Date: Mon, 14 Nov 2011 17:42:39 +0000\r\n\

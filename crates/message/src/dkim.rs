@@ -21,7 +21,7 @@ use crate::section::Section;
 pub use key::{GenerateError, KeyError, KeyKind, SigningKey};
 
 /// Fields that are signed, all of them that occur (RFC 6376 §5.4.1).
-const SIGNED: [&str; 23] = [
+const SIGNED: [&str; 25] = [
     "From",
     "To",
     "Subject",
@@ -45,6 +45,8 @@ const SIGNED: [&str; 23] = [
     "List-Archive",
     "TLS-Report-Domain",
     "TLS-Report-Submitter",
+    "CFBL-Address",
+    "CFBL-Feedback-ID",
 ];
 /// How many of them, from the first, are signed once more than they occur.
 const OVERSIGNED: usize = 9;

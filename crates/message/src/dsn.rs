@@ -3,14 +3,11 @@
 //! They come from strangers, so as little as can be is read: the header, and one part at the first level of the
 //! `multipart/report`. What that message gives back of ours, and whatever lies deeper, is passed over line by line.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use mail_parser::{MessageParser, MimeHeaders};
+pub use smtp::dsn::Action;
 use smtp::{Address, EnhancedCode};
 
-use crate::limits::{DSN_OCTETS, DSN_RECIPIENTS, DSN_TEXT_OCTETS, HEADER_OCTETS, PART_HEADER_OCTETS};
-use crate::lines::printable;
-use crate::parts::delimiter;
+use crate::limits::{DSN_OCTETS, DSN_RECIPIENTS};
+use crate::report::{self, Groups, get, without_type};
 
 /// What a notification tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,34 +37,6 @@ pub struct RecipientStatus {
     pub remote_mta: Option<String>,
 }
 
-/// What was done (RFC 3464 §2.3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It was not delivered, and nobody will try again.
-    Failed,
-    /// It is still being tried.
-    Delayed,
-    /// It was delivered.
-    Delivered,
-    /// It went on to where no notifications are made.
-    Relayed,
-    /// It was delivered to a list or to several addresses.
-    Expanded,
-}
-
-impl Action {
-    fn from_word(word: &str) -> Option<Action> {
-        match word.to_ascii_lowercase().as_str() {
-            "failed" => Some(Action::Failed),
-            "delayed" => Some(Action::Delayed),
-            "delivered" => Some(Action::Delivered),
-            "relayed" => Some(Action::Relayed),
-            "expanded" => Some(Action::Expanded),
-            _ => None,
-        }
-    }
-}
-
 /// The notification in a mail whose lines end in CRLF; `None` when it is none, whatever else it says. Recipients of whom
 /// nothing sound is told are left out.
 pub fn parse(mail: &[u8]) -> Option<StatusReport> {
@@ -82,105 +51,13 @@ pub fn parse(mail: &[u8]) -> Option<StatusReport> {
 /// The content of the first part of type `message/delivery-status` (RFC 3464 §2.1), or its sibling for addresses that
 /// are not ASCII (RFC 6533 §4).
 fn status_part(mail: &[u8]) -> Option<Vec<u8>> {
-    let end = mail.windows(4).take(HEADER_OCTETS).position(|four| four == b"\r\n\r\n")?;
-    let (header, body) = mail.split_at(end + 4);
-    let header = MessageParser::new().with_mime_headers().parse_headers(header)?;
-    let content_type = header.content_type().filter(|found| found.c_type.eq_ignore_ascii_case("multipart"))?;
-    let boundary = content_type.attribute("boundary").filter(|boundary| !boundary.is_empty())?;
-    let boundaries = [boundary.to_owned()];
-
-    let mut part = Part::Skipped;
-    for line in body.split_inclusive(|b| *b == b'\n') {
-        let text = line.strip_suffix(b"\r\n").unwrap_or(line);
-        if let Some((_, closes)) = delimiter(&boundaries, text) {
-            if let Part::Status { .. } = part {
-                break;
-            }
-            if closes {
-                return None;
-            }
-            part = Part::Header(Vec::new());
-            continue;
-        }
-        match &mut part {
-            Part::Skipped => {}
-            Part::Header(header) if text.is_empty() => part = Part::of(header),
-            Part::Header(header) if header.len() + line.len() > PART_HEADER_OCTETS => part = Part::Skipped,
-            Part::Header(header) => header.extend_from_slice(line),
-            Part::Status { content, .. } if content.len() + line.len() > DSN_OCTETS => break,
-            Part::Status { content, .. } => content.extend_from_slice(line),
-        }
-    }
-    match part {
-        Part::Status { content, is_base64: false } => Some(content),
-        Part::Status { content, is_base64: true } => {
-            STANDARD.decode(content.into_iter().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<_>>()).ok()
-        }
-        Part::Skipped | Part::Header(_) => None,
-    }
-}
-
-enum Part {
-    /// In a preamble, or in a part that nobody asks about.
-    Skipped,
-    /// In the header of a part, as far as it was read.
-    Header(Vec<u8>),
-    /// In the content of the one that is wanted.
-    Status { content: Vec<u8>, is_base64: bool },
-}
-
-impl Part {
-    fn of(header: &[u8]) -> Part {
-        let bytes = [header, b"\r\n"].concat();
-        let Some(part) = MessageParser::new().with_mime_headers().parse_headers(&bytes) else { return Part::Skipped };
-        let is_status = part.content_type().is_some_and(|found| {
-            let subtype = found.c_subtype.as_deref().unwrap_or_default().to_ascii_lowercase();
-            let is_wanted = matches!(&*subtype, "delivery-status" | "global-delivery-status");
-            found.c_type.eq_ignore_ascii_case("message") && is_wanted
-        });
-        let coding = part.content_transfer_encoding().map(|coding| coding.trim().to_ascii_lowercase());
-        match coding.as_deref() {
-            _ if !is_status => Part::Skipped,
-            Some("base64") => Part::Status { content: Vec::new(), is_base64: true },
-            // RFC 3464 §2.1 wants plain text; nothing in the fields that are read would be written otherwise.
-            _ => Part::Status { content: Vec::new(), is_base64: false },
-        }
-    }
-}
-
-/// Groups of fields, with empty lines between them (RFC 3464 §2.1).
-struct Groups<'a>(std::str::Lines<'a>);
-
-impl Iterator for Groups<'_> {
-    type Item = Vec<(String, String)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut fields: Vec<(String, String)> = Vec::new();
-        for line in self.0.by_ref() {
-            match line.split_once(':') {
-                _ if line.trim().is_empty() && fields.is_empty() => {}
-                _ if line.trim().is_empty() => break,
-                _ if line.starts_with([' ', '\t']) => {
-                    if let Some((_, value)) = fields.last_mut() {
-                        value.push(' ');
-                        value.push_str(line.trim());
-                    }
-                }
-                Some((name, value)) => fields.push((name.trim().to_owned(), value.trim().to_owned())),
-                None => {}
-            }
-        }
-        (!fields.is_empty()).then_some(fields)
-    }
-}
-
-/// The first field of that name.
-fn get<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    fields.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    let is_status = |kind: &str| matches!(kind, "message/delivery-status" | "message/global-delivery-status");
+    let found = report::parts(mail, 1, |kind, _| is_status(kind).then_some(DSN_OCTETS));
+    found.into_iter().next().map(|part| part.content)
 }
 
 fn recipient(fields: &[(String, String)]) -> Option<RecipientStatus> {
-    let action = Action::from_word(get(fields, "Action")?.split([' ', '\t', '(', ';']).next()?)?;
+    let action = get(fields, "Action")?.split([' ', '\t', '(', ';']).next()?.parse().ok()?;
     let status = get(fields, "Status").and_then(|status| status.split([' ', '\t', '(', ';']).next()?.parse().ok());
     // Whoever says both "failed" and "success" says nothing.
     if action == Action::Failed && status.is_some_and(|status: EnhancedCode| status.class == 2) {
@@ -189,6 +66,12 @@ fn recipient(fields: &[(String, String)]) -> Option<RecipientStatus> {
     let diagnostic = get(fields, "Diagnostic-Code");
     let is_smtp = diagnostic.and_then(|text| text.split_once(';')).is_some_and(|(kind, _)| is_named(kind, "smtp"));
     let diagnostic = diagnostic.map(without_type);
+    // Some write x.0.0 whatever the other side said (Exim does).
+    let said = diagnostic.as_deref().filter(|_| is_smtp).and_then(enhanced_code);
+    let status = match (status, said) {
+        (Some(status), Some(said)) if is_vague(status) && said.class == status.class => Some(said),
+        _ => status,
+    };
     Some(RecipientStatus {
         original: get(fields, "Original-Recipient").and_then(address),
         last: get(fields, "Final-Recipient").and_then(address),
@@ -204,16 +87,7 @@ fn recipient(fields: &[(String, String)]) -> Option<RecipientStatus> {
 fn address(value: &str) -> Option<Address> {
     let (kind, address) = value.split_once(';')?;
     let is_mail = is_named(kind, "rfc822") || is_named(kind, "utf-8");
-    let address = address.trim();
-    let address = address.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(address);
-    if is_mail { address.parse().ok() } else { None }
-}
-
-/// What stands behind the type, cut to what people read.
-fn without_type(value: &str) -> String {
-    let text = value.split_once(';').map_or(value, |(_, text)| text).trim();
-    let cut = (0..=DSN_TEXT_OCTETS.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
-    printable(&text[..cut])
+    if is_mail { report::address(address) } else { None }
 }
 
 fn reply_code(diagnostic: &str) -> Option<u16> {
@@ -222,13 +96,28 @@ fn reply_code(diagnostic: &str) -> Option<u16> {
     rest.chars().next().is_none_or(|next| matches!(next, ' ' | '-')).then_some(code)
 }
 
+/// The enhanced code in a reply (RFC 2034 §4): `550 5.1.1 text`.
+fn enhanced_code(diagnostic: &str) -> Option<EnhancedCode> {
+    reply_code(diagnostic)?;
+    diagnostic.get(4..)?.split(' ').next()?.parse().ok()
+}
+
+/// Other or undefined (RFC 3463 §3.1).
+fn is_vague(status: EnhancedCode) -> bool {
+    (status.subject, status.detail) == (0, 0)
+}
+
 fn is_named(kind: &str, name: &str) -> bool {
     kind.trim().eq_ignore_ascii_case(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+    use crate::limits::DSN_TEXT_OCTETS;
 
     /// A report with these groups of fields behind the one about the message.
     fn report(groups: &str) -> String {
@@ -266,6 +155,23 @@ mod tests {
                  Diagnostic-Code: smtp; 552-Mailbox full\r\n 552 quota",
                 (None, Some("bob@b.example"), Action::Failed, Some("5.0.0"), Some(552)),
                 Some("552-Mailbox full 552 quota"),
+            ),
+            (
+                "Action: failed\r\nFinal-Recipient: rfc822;bob@b.example\r\nStatus: 5.0.0\r\n\
+                 Diagnostic-Code: smtp; 550-5.1.1 no such user",
+                (None, Some("bob@b.example"), Action::Failed, Some("5.1.1"), Some(550)),
+                Some("550-5.1.1 no such user"),
+            ),
+            // A code that says more than the reply, and a reply of another class, stay what they are.
+            (
+                "Action: failed\r\nFinal-Recipient: rfc822;bob@b.example\r\nStatus: 5.4.7\r\nDiagnostic-Code: smtp; 450 4.2.1 later",
+                (None, Some("bob@b.example"), Action::Failed, Some("5.4.7"), Some(450)),
+                Some("450 4.2.1 later"),
+            ),
+            (
+                "Action: failed\r\nFinal-Recipient: rfc822;bob@b.example\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 450 4.2.1 later",
+                (None, Some("bob@b.example"), Action::Failed, Some("5.0.0"), Some(450)),
+                Some("450 4.2.1 later"),
             ),
             // OpenSMTPD, and one that gave up after a while.
             (

@@ -21,7 +21,7 @@ impl Identity {
     ///
     /// Nobody may be able to guess `random` beforehand: text that contained a boundary would end its part.
     pub fn new(unix_seconds: i64, random: [u8; 32], domain: &Domain) -> Identity {
-        let time = DateTime::from_timestamp(unix_seconds.clamp(0, LAST_SECOND));
+        let time = time_of(unix_seconds);
         let (id, boundary) = random.split_at(16);
         let message_id = format!(
             "{:04}{:02}{:02}{:02}{:02}{:02}.{}@{domain}",
@@ -51,6 +51,15 @@ impl Identity {
     pub(crate) fn boundary(&self) -> &str {
         &self.boundary
     }
+}
+
+/// The time as `Date` carries it (RFC 5322 §3.3), in UTC.
+pub(crate) fn date_of(unix_seconds: i64) -> String {
+    time_of(unix_seconds).to_rfc822()
+}
+
+fn time_of(unix_seconds: i64) -> DateTime {
+    DateTime::from_timestamp(unix_seconds.clamp(0, LAST_SECOND))
 }
 
 /// One digit of each octet: sixteen digits hold 80 random bits, more than two messages of one second can share.

@@ -1,8 +1,9 @@
 //! Messages as bytes (RFC 5322, MIME): composed from the parts that an application hands over, or accepted whole.
 //!
 //! - [`compose()`] builds a message from a [`Draft`].
-//! - [`rewrite()`] changes texts of a message, so that one content serves many recipients.
+//! - [`rewrite()`] changes texts of a message, so that one content serves many recipients; [`links`] finds links in them.
 //! - [`read()`] takes one apart, for those who want to see it.
+//! - [`with_html()`] gives a whole message another body.
 //! - [`accept()`] takes a message that somebody else built, and changes as little of it as it must.
 //!
 //! Both end in a [`Message`]: content with CRLF line endings, not yet dot-stuffed, and what events tell about it. That
@@ -18,13 +19,18 @@ mod body;
 pub mod compose;
 pub mod dkim;
 pub mod dsn;
+pub mod feedback;
 pub mod header;
 pub mod identity;
 pub mod limits;
 mod lines;
+pub mod links;
 pub mod mailbox;
+pub mod notification;
 mod parts;
 pub mod read;
+pub mod replace;
+mod report;
 pub mod rewrite;
 mod section;
 mod summary;
@@ -37,6 +43,7 @@ pub use header::HeaderError;
 pub use identity::Identity;
 pub use mailbox::{Mailbox, MailboxError};
 pub use read::read;
+pub use replace::{ReplaceError, Replaced, has_field, with_html};
 pub use rewrite::{Changes, RewriteError, rewrite};
 pub use summary::{AttachmentSummary, Message};
 pub use text::html_to_text;

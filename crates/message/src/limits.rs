@@ -36,5 +36,19 @@ pub const PART_HEADER_OCTETS: usize = 16 * 1024;
 pub const DSN_OCTETS: usize = 256 * 1024;
 /// Most recipients of a notification. No transaction of ours has more than a hundred.
 pub const DSN_RECIPIENTS: usize = 500;
+/// Longest text in a notification of our own, in octets, so that even one without a space fits a line.
+pub const NOTIFICATION_TEXT_OCTETS: usize = 800;
+/// Longest message that a notification gives back whole, in octets; of longer ones the header.
+pub const RETURNED_OCTETS: usize = 1024 * 1024;
+/// Longest header that it gives back, in octets.
+pub const RETURNED_HEADER_OCTETS: usize = 64 * 1024;
 /// Longest text of a notification that is kept, in octets.
 pub const DSN_TEXT_OCTETS: usize = 1024;
+/// Most parts of a report that are looked at. Real ones have three (RFC 6522 §3).
+pub const REPORT_PARTS: usize = 100;
+/// How much of the fields of a feedback report is read, in octets.
+pub const FEEDBACK_OCTETS: usize = 64 * 1024;
+/// Most values of one field of a feedback report that are read, and of one header field of the message in it.
+pub const FEEDBACK_VALUES: usize = 20;
+/// How much of a report about TLS is read, in octets, as it is in the mail.
+pub const TLS_REPORT_OCTETS: usize = 8 * 1024 * 1024;

@@ -27,6 +27,16 @@ pub trait Changes {
     /// A text that is shown, decoded, of that media type (`text/html`, in lower case). Its lines end in CRLF; those of the
     /// answer may end in anything.
     fn text(&mut self, media_type: &str, text: &str) -> Result<Option<String>, String>;
+
+    /// Fields that go behind all others, once [`Changes::header`] saw those. Their values are plain words.
+    fn further_headers(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Whether texts may change that are signed or encrypted by others (RFC 1847), which no signature survives.
+    fn changes_sealed(&self) -> bool {
+        true
+    }
 }
 
 /// Why there is no copy.
@@ -100,10 +110,14 @@ pub fn rewrite(
     }
     let is_new = |new: &&Field| !replaced.iter().any(|name| new.is_named(name));
     extra.fields().iter().filter(is_new).for_each(|new| out.extend_from_slice(&new.bytes));
+    let further = changes.further_headers().into_iter();
+    let further: Vec<_> = further.map(|(name, value)| (name.clone(), writable(&name, &value))).collect();
+    Extra::parse(&further)?.fields().iter().for_each(|new| out.extend_from_slice(&new.bytes));
 
     let mut walk = Walk {
         parser: MessageParser::new().with_mime_headers(),
         boundaries: Vec::new(),
+        sealed_within: None,
         state: State::Verbatim,
         has_version: section.get("MIME-Version").is_some(),
         out,
@@ -181,6 +195,8 @@ struct Walk<'c> {
     parser: MessageParser,
     /// Of the multiparts that are open, outermost first.
     boundaries: Vec<String>,
+    /// How many of them are open within what is signed or encrypted and must not change.
+    sealed_within: Option<usize>,
     state: State,
     /// The message says that it is MIME. One that does not has a text without encoding.
     has_version: bool,
@@ -204,6 +220,7 @@ impl Walk<'_> {
         if let Some((depth, closes)) = delimiter(&self.boundaries, text) {
             self.end_part(true)?;
             self.boundaries.truncate(if closes { depth } else { depth + 1 });
+            self.sealed_within = self.sealed_within.filter(|within| self.boundaries.len() >= *within);
             self.write(line)?;
             self.state = if closes { State::Verbatim } else { State::Header(Vec::new()) };
             return Ok(());
@@ -230,11 +247,17 @@ impl Walk<'_> {
         let boundary = content_type.and_then(|t| t.attribute("boundary")).filter(|boundary| !boundary.is_empty());
         if let Some(boundary) = boundary.filter(|_| kind == "multipart" && self.boundaries.len() < MIME_DEPTH) {
             self.boundaries.push(boundary.to_owned());
+            if self.sealed_within.is_none()
+                && matches!(&*subtype, "signed" | "encrypted")
+                && !self.changes.changes_sealed()
+            {
+                self.sealed_within = Some(self.boundaries.len());
+            }
         }
         let is_file = part.as_ref().is_some_and(|part| {
             part.attachment_name().is_some() || part.content_disposition().is_some_and(|d| d.is_attachment())
         });
-        if kind == "text" && !is_file && (part.is_some() || header.is_empty()) {
+        if kind == "text" && !is_file && self.sealed_within.is_none() && (part.is_some() || header.is_empty()) {
             self.state = State::Text { header, media_type: format!("{kind}/{subtype}"), raw: Vec::new() };
             return Ok(());
         }

@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mail_parser::{MessageParser, MimeHeaders};
 use smtp::{Address, Domain};
 
 use crate::identity::Identity;
+use crate::limits::{MIME_DEPTH, TLS_REPORT_OCTETS};
+use crate::report;
 
 /// A report to be mailed.
 #[derive(Debug, Clone, Copy)]
@@ -72,19 +73,12 @@ pub fn compose(report: &TlsReport<'_>, identity: &Identity) -> Vec<u8> {
 /// The report in a mail, as it is, compressed or not: the first part of a type of RFC 8460 §6.4, or else the first
 /// whose file is named like a report, since some relays change types.
 pub fn find(mail: &[u8]) -> Option<Vec<u8>> {
-    let mail = MessageParser::new().parse(mail)?;
-    let typed = mail.parts.iter().find(|part| {
-        let subtype = part.content_type().filter(|found| found.c_type.eq_ignore_ascii_case("application"));
-        let subtype = subtype.and_then(|found| found.c_subtype.as_deref()).unwrap_or_default();
-        ["tlsrpt+gzip", "tlsrpt+json"].iter().any(|name| subtype.eq_ignore_ascii_case(name))
-    });
-    let named = || {
-        mail.parts.iter().find(|part| {
-            let name = part.attachment_name().unwrap_or_default().to_ascii_lowercase();
-            name.contains('!') && (name.ends_with(".json.gz") || name.ends_with(".json"))
-        })
-    };
-    typed.or_else(named).map(|part| part.contents().to_vec())
+    let is_type = |kind: &str| matches!(kind, "application/tlsrpt+gzip" | "application/tlsrpt+json");
+    let is_name = |name: &str| name.contains('!') && (name.ends_with(".json.gz") || name.ends_with(".json"));
+    let wants = |kind: &str, name: &str| (is_type(kind) || is_name(name)).then_some(TLS_REPORT_OCTETS);
+    let mut found = report::parts(mail, MIME_DEPTH, wants);
+    let typed = found.iter().position(|part| is_type(&part.kind)).unwrap_or_default();
+    (!found.is_empty()).then(|| found.swap_remove(typed).content)
 }
 
 #[cfg(test)]
@@ -126,6 +120,18 @@ mod tests {
         assert_eq!(find(retyped.as_bytes()), Some(content));
         let alone = b"From: a@b.example\r\nContent-Type: application/TLSRPT+json\r\n\r\n{}\r\n";
         assert_eq!(find(alone).as_deref(), Some(&b"{}\r\n"[..]));
+        let footer = format!(
+            "Content-Type: multipart/mixed; boundary=out\r\n\r\n--out\r\n{}\r\n--out\r\n\r\nA footer.\r\n--out--\r\n",
+            mail(b"x").split_once("MIME-Version: 1.0\r\n").unwrap().1
+        );
+        assert_eq!(find(footer.as_bytes()).as_deref(), Some(&b"x"[..]));
+        let nested: String = (0..3 * MIME_DEPTH)
+            .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"))
+            .collect();
+        assert_eq!(
+            find(format!("{nested}{alone}", alone = "Content-Type: application/tlsrpt+json\r\n\r\n{}").as_bytes()),
+            None
+        );
         for other in ["From: a@b.example\r\n\r\n{}\r\n", "", "Content-Type: application/json\r\n\r\n{}"] {
             assert_eq!(find(other.as_bytes()), None, "{other}");
         }

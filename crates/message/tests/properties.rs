@@ -194,15 +194,23 @@ proptest! {
     fn notifications(
         octets in prop::collection::vec(any::<u8>(), 0..400),
         lines in prop::collection::vec(
-            "(--b|--b--|Content-Type: (multipart/report; boundary=b|message/delivery-status)|Action: failed|Status: [2-5].1.1|\\PC{0,9}|)",
-            0..20,
+            "(--b|--b--|Content-Type: (multipart/report; boundary=[bc]|message/(delivery-status|feedback-report|rfc822)|application/tlsrpt.gzip)|\
+             Content-Transfer-Encoding: (base64|quoted-printable)|Feedback-Type: abuse|CFBL-Feedback-ID: \\PC{0,9}|User-Agent: \\PC{0,9}|\
+             Action: failed|Status: [2-5].1.1|\\PC{0,9}|)",
+            0..30,
         ),
     ) {
-        let _ = message::dsn::parse(&octets);
+        let _ = (message::dsn::parse(&octets), message::feedback::parse(&octets), message::tls_report::find(&octets));
         let mail = format!("Content-Type: multipart/report; boundary=b\r\n\r\n{}", lines.join("\r\n"));
         for status in message::dsn::parse(mail.as_bytes()).into_iter().flat_map(|report| report.recipients) {
             prop_assert!(!status.diagnostic.unwrap_or_default().contains(char::is_control));
         }
+        if let Some(report) = message::feedback::parse(mail.as_bytes()) {
+            let texts = report.feedback_ids.iter().chain(&report.user_agent);
+            prop_assert!(texts.into_iter().all(|text| text.len() < 100));
+            prop_assert!(!report.user_agent.unwrap_or_default().contains(char::is_control));
+        }
+        prop_assert!(message::tls_report::find(mail.as_bytes()).is_none_or(|found| found.len() < mail.len()));
     }
 
     #[test]

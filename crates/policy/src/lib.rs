@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod dane;
 pub mod disposition;
 pub mod downgrade;
+pub mod dsn;
 pub mod mta_sts;
 pub mod mx;
 pub mod pool;

@@ -2,6 +2,9 @@
 //!
 //! An answer that could not be had is [`Validity::Unknown`], never invalid: the resolver's trouble is not the domain's.
 
+use crate::mta_sts;
+use crate::tlsrpt::{self, Destination};
+
 /// What a record is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -15,6 +18,10 @@ pub enum Purpose {
     ReturnPath,
     /// Has failure reports come back to this server, which makes events of them.
     Bounces,
+    /// Has others report how TLS to the domain fares (RFC 8460).
+    TlsReports,
+    /// Tells those who send to the domain that its hosts do TLS (RFC 8461).
+    MtaSts,
 }
 
 impl Purpose {
@@ -26,6 +33,8 @@ impl Purpose {
             Purpose::Dmarc => "dmarc",
             Purpose::ReturnPath => "return-path",
             Purpose::Bounces => "bounces",
+            Purpose::TlsReports => "tls-reports",
+            Purpose::MtaSts => "mta-sts",
         }
     }
 
@@ -132,6 +141,26 @@ pub fn dkim(expected: &str, found: Texts<'_>) -> Finding {
     }
 }
 
+/// Whether somebody is told how TLS to the domain fares, and whether `expected`, the place of this server, is told.
+pub fn tls_reports(expected: &Destination, found: Texts<'_>) -> Finding {
+    match found.map(tlsrpt::record::destinations) {
+        Err(why) => Finding::unknown(why),
+        Ok(Ok(places)) if places.contains(expected) => Finding::valid(),
+        Ok(Ok(_)) => Finding::valid().with("reports go elsewhere"),
+        Ok(Err(error)) => Finding::invalid(error.to_string()),
+    }
+}
+
+/// Whether the domain announces a policy for those who send to it (RFC 8461 §3.1). The policy itself is another matter.
+pub fn mta_sts(found: Texts<'_>) -> Finding {
+    match found {
+        Err(why) => Finding::unknown(why),
+        Ok(records) if mta_sts::record_id(records).is_some() => Finding::valid(),
+        Ok([]) => Finding::invalid("no MTA-STS policy is announced; it is for the domain's own mail hosts to have one"),
+        Ok(_) => Finding::invalid("the record there announces no MTA-STS policy, or is not the only one"),
+    }
+}
+
 /// The TXT records of several names, or why there is no answer.
 pub type NamedTexts<'a> = Result<&'a [(String, Vec<Vec<u8>>)], &'a str>;
 
@@ -235,6 +264,29 @@ mod tests {
             );
         }
         assert_eq!(told(&dkim(OURS, Err("SERVFAIL"))), ("unknown", "SERVFAIL"));
+    }
+
+    #[test]
+    fn what_is_published_about_tls_is_read() {
+        let expected = Destination::Https("https://ours.example/upload".to_owned());
+        for (found, reports, policy) in [
+            (&["v=TLSRPTv1; rua=https://ours.example/upload"][..], ("valid", ""), ("invalid", "announces no")),
+            (&["v=TLSRPTv1; rua=mailto:a@x.example"], ("valid", "elsewhere"), ("invalid", "announces no")),
+            (&["v=TLSRPTv1; rua=ftp://x"], ("invalid", "no mailto"), ("invalid", "announces no")),
+            (&["v=STSv1; id=20261123"], ("invalid", "no TLSRPT record"), ("valid", "")),
+            (&["v=STSv1; id=1", "v=STSv1; id=2"], ("invalid", "no TLSRPT record"), ("invalid", "not the only one")),
+            (&[], ("invalid", "no TLSRPT record"), ("invalid", "no MTA-STS policy")),
+        ] {
+            let records: Vec<_> = found.iter().map(|text| text.as_bytes().to_vec()).collect();
+            for (finding, (validity, words)) in
+                [(tls_reports(&expected, Ok(&records)), reports), (mta_sts(Ok(&records)), policy)]
+            {
+                let (said, why) = told(&finding);
+                assert!(said == validity && why.contains(words), "{found:?}: {finding:?}");
+            }
+        }
+        assert_eq!(told(&tls_reports(&expected, Err("SERVFAIL"))), ("unknown", "SERVFAIL"));
+        assert_eq!(told(&mta_sts(Err("SERVFAIL"))), ("unknown", "SERVFAIL"));
     }
 
     #[test]

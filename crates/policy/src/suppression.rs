@@ -47,6 +47,18 @@ pub fn decide(listed: &Listed, tags: &[String]) -> Option<Suppressed> {
     }
 }
 
+/// Whether who unsubscribed from the tags `from` wants nothing with any of `tags` already. No tag at all is everything.
+pub fn covers(from: &[String], tags: &[String]) -> bool {
+    let has = |tag: &str| from.iter().any(|one| one.to_lowercase() == tag.to_lowercase());
+    has(EVERY_TAG) || !tags.is_empty() && tags.iter().all(|tag| has(tag))
+}
+
+/// The same for a notification of what became of a message: whoever sent that wants none of it any less for having
+/// unsubscribed from mail.
+pub fn decide_for_notification(listed: &Listed) -> Option<Suppressed> {
+    decide(&Listed { unsubscribed: Vec::new(), ..listed.clone() }, &[])
+}
+
 /// The form in which lists compare addresses: lower case.
 ///
 /// Only its host may say that `Bob@` and `bob@` are two (RFC 5321 §2.4), and hardly one does. Somebody who unsubscribed
@@ -81,6 +93,32 @@ pub fn is_no_such_mailbox(stage: Stage, code: u16, enhanced_code: Option<Enhance
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_wants_nothing_at_all_wants_nothing_of_any_tag() {
+        let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        for (from, of, expected) in [
+            (&[][..], &[][..], false),
+            (&[], &["a"], false),
+            (&["*"], &[], true),
+            (&["*"], &["a", "b"], true),
+            (&["a"], &[], false),
+            (&["a"], &["A"], true),
+            (&["a"], &["a", "b"], false),
+            (&["b", "a"], &["a", "b"], true),
+        ] {
+            assert_eq!(covers(&tags(from), &tags(of)), expected, "{from:?} {of:?}");
+        }
+    }
+
+    #[test]
+    fn notifications_obey_what_the_sender_said_of_them() {
+        let listed = Listed { unsubscribed: vec![EVERY_TAG.to_owned()], ..Listed::default() };
+        assert_eq!((decide(&listed, &[]), decide_for_notification(&listed)), (Some(Suppressed::Unsubscribed), None));
+        let bounced = Listed { bounced: true, ..listed.clone() };
+        assert_eq!(decide_for_notification(&bounced), Some(Suppressed::Bounced));
+        assert_eq!(decide_for_notification(&Listed { complained: true, ..listed }), Some(Suppressed::Complained));
+    }
 
     #[test]
     fn lists_stop_what_they_are_for() {

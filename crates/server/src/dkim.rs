@@ -3,7 +3,7 @@
 use message::dkim::{GenerateError, KeyError, KeyKind, SigningKey};
 use smtp::Domain;
 use store::Timestamp;
-use store::dkim::{NewDkimKey, PrivateKey};
+use store::dkim::{DkimKey, NewDkimKey, PrivateKey};
 
 /// Longest RSA key: what every verifier takes (RFC 8301 §3.2).
 const RSA_BITS: usize = 4096;
@@ -29,6 +29,18 @@ pub(crate) enum Source {
     Made(KeyKind),
     /// It is given, as PEM.
     Given(PrivateKey),
+}
+
+impl Source {
+    /// A key that is made, of the same kind as another.
+    pub(crate) fn like(key: &DkimKey) -> Source {
+        Source::Made(match key.rsa_bits {
+            None => KeyKind::Ed25519,
+            Some(4096) => KeyKind::Rsa4096,
+            // Whatever was imported: the length that every receiver checks quickly.
+            Some(_) => KeyKind::Rsa2048,
+        })
+    }
 }
 
 /// What is made with a new domain: the key that every receiver can check, which signs at once. As long as its record is

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acme;
 pub mod api;
 pub mod check;
 pub mod cli;
@@ -11,7 +12,11 @@ pub mod demo;
 mod dkim;
 pub mod doctor;
 mod inbound;
+mod metrics;
+mod notices;
 pub mod queue;
+mod remembered;
+mod rotation;
 pub mod sending_dns;
 pub mod serve;
 mod smtpd;
@@ -19,4 +24,5 @@ mod submission;
 mod templates;
 mod text;
 pub mod tlsrpt;
+mod tracking;
 pub mod webhooks;

@@ -2,6 +2,8 @@
 //!
 //! Nothing here is global, so that several servers run in one process: tests and `waxwing demo` do that.
 
+mod aside;
+mod doors;
 mod http;
 mod keys;
 pub mod log;
@@ -9,7 +11,7 @@ pub mod log;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use delivery::resolve::Dns;
 use store::{Purge, Role, Store, StoreError, Timestamp};
@@ -17,16 +19,22 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::acme;
+use crate::api::tracking::Tracker;
 use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
 use crate::inbound::{self, ReturnPaths};
+use crate::metrics::Metrics;
+use crate::notices::Notifier;
 use crate::queue::{self, ClientError, Queue, StoredPolicies};
+use crate::rotation;
 use crate::sending_dns::SendingDns;
 use crate::smtpd::certificate::{CertificateError, Certificates};
 use crate::submission::{self, Listeners, Running};
 use crate::tlsrpt::{self, Reporter, SettingsError, Tally};
 use crate::webhooks::{self, Webhooks};
 
+use doors::{Addresses, Doors};
 pub use keys::{generate as generate_key, record as key_record};
 
 /// How often old events and messages are looked for.
@@ -57,6 +65,9 @@ pub enum StartError {
     /// There is no certificate to show to SMTP clients.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
+    /// The settings of certificates by ACME cannot be used.
+    #[error("{0}")]
+    Acme(#[from] acme::SettingsError),
     /// The system gave no random numbers for the first API key.
     #[error("the system's source of randomness failed")]
     NoRandomness,
@@ -65,14 +76,12 @@ pub enum StartError {
 /// A server that runs until [`Server::stop`]. One that is dropped instead ends as if it had been killed.
 #[derive(Debug)]
 pub struct Server {
-    http_addr: SocketAddr,
-    submission_addr: Option<SocketAddr>,
-    submissions_addr: Option<SocketAddr>,
-    bounce_addr: Option<SocketAddr>,
+    addresses: Addresses,
     reload: Arc<Notify>,
     first_key: Option<Secret>,
     store: Store,
     tally: Tally,
+    tracking: Arc<Tracker>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<&'static str>,
 }
@@ -81,12 +90,7 @@ impl Server {
     /// Opens the store, makes the first API key where there is none, and starts to serve and to deliver.
     pub async fn start(config: Config) -> Result<Server, StartError> {
         // The addresses first: who starts a second server by mistake is told before anything is touched.
-        let (listener, http_addr) = listen("http_listen", config.http_listen).await?;
-        let submission = listen_if("submission_listen", config.submission_listen).await?.unzip();
-        let submissions = listen_if("submissions_listen", config.submissions_listen).await?.unzip();
-        let (bounces, bounce_addr) = listen_if("bounce_listen", config.bounce_listen).await?.unzip();
-        let (submission_addr, submissions_addr) = (submission.1, submissions.1);
-        let listeners = Listeners { submission: submission.0, submissions: submissions.0 };
+        let Doors { http, listeners, bounces, asides, addresses } = Doors::open(&config).await?;
         queue::check_client(&config)?;
         let reports = tlsrpt::Settings::of(&config)?;
         let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
@@ -117,66 +121,65 @@ impl Server {
         )
         .with_return_paths(return_paths.clone());
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
-        let app =
-            App::new(store.clone(), accepted, config.public_url.clone(), sending_dns).with_webhook_client(web.clone());
+        let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns.clone())
+            .with_webhook_client(web.clone())
+            .keeping(config.retention())
+            .tracked_at(config.tracking_url.clone());
+        let tracking = app.tracking.clone();
         let reload = Arc::new(Notify::new());
-        let smtp = smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?;
+        let (parts, certificates) =
+            smtp(listeners, bounces.zip(return_paths), &config, &app, &reload, &stopped)?.unzip();
+        let limits = http::Limits::with_grace(grace);
+        let metrics = Metrics {
+            store: store.clone(),
+            attempts: queue.attempts(),
+            http: limits.open.clone(),
+            certificates,
+            started: SystemTime::now(),
+        };
+        let mut parts = parts.unwrap_or_default();
+        parts.push(Notifier::start(&app, &config, &stopped));
+        parts.extend(asides.start(&config, metrics, &reload, &stopped)?);
         let router = api::router(app);
-        let base = base_of(&config, http_addr);
+        let base = base_of(&config, addresses.http);
         let webhooks =
             Webhooks::new(store.clone(), web, webhooks::Options { grace, base, ..webhooks::Options::default() });
 
         let mut tasks = JoinSet::new();
         tasks.spawn(named("queue", queue.run(stopped.clone(), grace)));
-        tasks.spawn(named("HTTP", http::serve(listener, router, http::Limits::with_grace(grace), stopped.clone())));
+        tasks.spawn(named("HTTP", http::serve(http, router, limits, stopped.clone())));
         tasks.spawn(named("reports about TLS", reporter.run(stopped.clone())));
         tasks.spawn(named("webhooks", webhooks.run(stopped.clone())));
         if let Some(mta_sts) = mta_sts {
             tasks.spawn(named("MTA-STS", mta_sts.keep_fresh(stopped.clone())));
         }
+        tasks.spawn(named("DKIM keys", rotation::run(store.clone(), sending_dns, stopped.clone())));
         tasks.spawn(named("purge", purge(store.clone(), config, stopped)));
-        for (part, running) in smtp {
+        for (part, running) in parts {
             tasks.spawn(named(part, running));
         }
-        tracing::info!(
-            %http_addr,
-            submission_addr = submission_addr.map(tracing::field::display),
-            submissions_addr = submissions_addr.map(tracing::field::display),
-            bounce_addr = bounce_addr.map(tracing::field::display),
-            "started"
-        );
-        Ok(Server {
-            http_addr,
-            submission_addr,
-            submissions_addr,
-            bounce_addr,
-            reload,
-            first_key,
-            store,
-            tally,
-            stop,
-            tasks,
-        })
+        addresses.tell();
+        Ok(Server { addresses, reload, first_key, store, tally, tracking, stop, tasks })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
     pub fn http_addr(&self) -> SocketAddr {
-        self.http_addr
+        self.addresses.http
     }
 
     /// Where SMTP submission with STARTTLS listens, if it does.
     pub fn submission_addr(&self) -> Option<SocketAddr> {
-        self.submission_addr
+        self.addresses.submission
     }
 
     /// Where SMTP submission within TLS listens, if it does.
     pub fn submissions_addr(&self) -> Option<SocketAddr> {
-        self.submissions_addr
+        self.addresses.submissions
     }
 
     /// Where failure reports are received, if they are.
     pub fn bounce_addr(&self) -> Option<SocketAddr> {
-        self.bounce_addr
+        self.addresses.bounces
     }
 
     /// Reads again what can change while the server runs: the certificate.
@@ -215,6 +218,7 @@ impl Server {
         }
         // The last deliveries were counted after the task that writes counts had ended.
         self.tally.flush(&self.store).await;
+        self.tracking.finish().await;
         // What was not finished in time is due again at the next start; other servers need not wait for the lease.
         if let Err(error) = self.store.release_leases().await {
             tracing::warn!(%error, "leases are not given back and end by themselves");
@@ -224,7 +228,7 @@ impl Server {
     }
 }
 
-/// The parts that take mail by SMTP, if any is configured.
+/// The parts that take mail by SMTP, if any is configured, and what they show.
 fn smtp(
     listeners: Listeners,
     bounces: Option<(TcpListener, Arc<ReturnPaths>)>,
@@ -232,41 +236,34 @@ fn smtp(
     app: &App,
     reload: &Arc<Notify>,
     stop: &watch::Receiver<bool>,
-) -> Result<Vec<(&'static str, Running)>, CertificateError> {
+) -> Result<Option<(Parts, Arc<Certificates>)>, CertificateError> {
     if !listeners.is_any() && bounces.is_none() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let certificates = Certificates::of(config)?;
     let tls = certificates.server_config()?;
     let mut parts = submission::start(listeners, tls.clone(), config, app.clone(), stop);
     if let Some((listener, return_paths)) = bounces {
-        let running = inbound::run(listener, tls, config.clone(), app.store.clone(), return_paths, stop.clone());
+        let running = inbound::run(
+            listener,
+            tls,
+            config.clone(),
+            app.store.clone(),
+            return_paths,
+            app.wake.clone(),
+            stop.clone(),
+        );
         parts.push(("bounces", Box::pin(running)));
     }
-    parts.push(("certificates", Box::pin(certificates.keep_fresh(reload.clone(), stop.clone()))));
-    Ok(parts)
+    parts.push(("certificates", Box::pin(certificates.clone().keep_fresh(reload.clone(), stop.clone()))));
+    Ok(Some((parts, certificates)))
 }
+
+type Parts = Vec<(&'static str, Running)>;
 
 async fn named(part: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     part
-}
-
-async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |source| StartError::Listen { key, address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-async fn listen_if(
-    key: &'static str,
-    address: Option<SocketAddr>,
-) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
-    match address {
-        Some(address) => listen(key, address).await.map(Some),
-        None => Ok(None),
-    }
 }
 
 /// Whether DANE is on is told at every start: a resolver that does not validate turns it off. The first look, and each
@@ -285,6 +282,9 @@ fn warn_about(config: &Config) {
     }
     if config.bounce_listen.is_some() && matches!(config.ehlo_name, EhloName::Literal(_)) {
         tracing::warn!("bounce_listen does nothing while ehlo_name is an address: no MX record can name this server");
+    }
+    if config.bounce_listen.is_some() && config.postmaster.is_none() {
+        tracing::warn!("postmaster is not set: mail to the postmaster of this server is refused (RFC 5321 §4.5.1)");
     }
     for warning in config.ended_rules(jiff::Timestamp::now().as_second()) {
         tracing::warn!("{warning}");
@@ -313,18 +313,22 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Deletes what is older than its retention, now and every hour.
+/// Deletes what is older, or more, than may be kept, now and every hour.
 async fn purge(store: Store, config: Config, mut stop: watch::Receiver<bool>) {
+    let general = config.retention();
     loop {
         let now = Timestamp::now();
         let old = Purge { events_before: now - config.event_retention, wire_before: now - config.message_retention };
         let purged = tokio::select! {
-            purged = async { store.purge_traffic(now).await.and(store.purge(old).await) } => purged,
+            purged = async {
+                store.purge_traffic(now).await?;
+                Ok::<_, StoreError>((store.purge(old).await?, store.purge_domains(now, general).await?))
+            } => purged,
             _ = stop.wait_for(|stopping| *stopping) => return,
         };
         match purged {
-            Ok(purged) => tracing::debug!(?purged, "deleted what is older than its retention"),
-            Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+            Ok((old, beyond)) => tracing::debug!(?old, ?beyond, "deleted what is older or more than may be kept"),
+            Err(error) => tracing::warn!(%error, "cannot delete what is older or more than may be kept"),
         }
         tokio::select! {
             () = tokio::time::sleep(PURGE_EVERY) => {}

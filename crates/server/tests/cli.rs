@@ -125,6 +125,28 @@ fn domains_are_added_changed_and_deleted() {
     let set = place.json(&chosen);
     assert_eq!((&set["tls_fallback"], &set["tls_failure"]), (&"unverified".into(), &"fail".into()));
     place.json(&["domain", "set", "example.com", "--tls-fallback=plaintext", "--tls-failure=defer", "--json"]);
+    let limited = [
+        "domain",
+        "set",
+        "example.com",
+        "--event-retention=7d",
+        "--event-limit=1000",
+        "--message-limit=5000",
+        "--json",
+    ];
+    let set = place.json(&limited);
+    assert_eq!((&set["event_retention"], &set["event_limit"]), (&"7d".into(), &1000.into()));
+    assert_eq!((&set["message_retention"], &set["message_limit"]), (&Value::Null, &5000.into()));
+    let set = place.json(&["domain", "set", "example.com", "--event-limit=default", "--json"]);
+    assert_eq!((&set["event_limit"], &set["message_limit"]), (&Value::Null, &5000.into()));
+    let shown = text(&place.run(&["domain", "show", "example.com"]).stdout);
+    let line = "event_retention 7d, message_retention default, event_limit default, message_limit 5000\n";
+    assert!(shown.contains(line), "{shown}");
+    for bad in ["--event-retention=5m", "--event-limit=0", "--message-limit=many", "--message-retention=3"] {
+        let refused = place.run(&["domain", "set", "example.com", bad]);
+        assert_eq!(refused.status.code(), Some(2), "{bad}");
+        assert!(text(&refused.stderr).contains("nor 'default'"), "{bad}: {}", text(&refused.stderr));
+    }
     place.json(&["domain", "add", "a.example", "--json"]);
     let all = place.json(&["domain", "list", "--json"]);
     let names: Vec<_> = all.as_array().unwrap().iter().map(|domain| domain["name"].as_str().unwrap()).collect();

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use policy::rule::Pin;
-use policy::tls::{Fallback, Minimum};
 use server::config::keys::{KEYS, Shape};
 use server::config::{Config, ConfigError, Loaded, Origin, Place, load, show};
+
+#[path = "config/rules.rs"]
+mod rules;
 
 /// A key, what the file may say, the same as a variable, how it is shown; then what the file may not say and a part of
 /// the answer to it.
@@ -48,6 +49,13 @@ const CASES: &[Case] = &[
         &[(r#""25""#, "is not an IP address and port")],
     ),
     (
+        "postmaster",
+        r#""ops@example.com""#,
+        "ops@example.com",
+        r#""ops@example.com""#,
+        &[(r#""ops""#, "there is no '@'"), ("true", "must be a text")],
+    ),
+    (
         "certificate",
         r#""Cargo.toml""#,
         "Cargo.toml",
@@ -62,6 +70,45 @@ const CASES: &[Case] = &[
         &[(r#""no/such/key.pem""#, "'no/such/key.pem' cannot be read")],
     ),
     (
+        "acme_names",
+        r#"["mail.example.com", "smtp.example.com"]"#,
+        "mail.example.com, smtp.example.com",
+        r#"["mail.example.com", "smtp.example.com"]"#,
+        &[(r#"["*.example.com"]"#, "is not a domain name"), (r#""mail.example.com""#, "must be a list, not a text")],
+    ),
+    (
+        "acme_directory",
+        r#""https://localhost:14000/dir""#,
+        "https://localhost:14000/dir",
+        r#""https://localhost:14000/dir""#,
+        &[
+            (r#""http://localhost/dir""#, "must be an https URL"),
+            (r#""https://me:pw@ca.example/""#, "must be an https URL"),
+        ],
+    ),
+    (
+        "acme_contact",
+        r#""tls@example.com""#,
+        "tls@example.com",
+        r#""tls@example.com""#,
+        &[(r#""tls""#, "acme_contact")],
+    ),
+    ("acme_terms_agreed", r#""on""#, "on", r#""on""#, &[(r#""yes""#, "'yes' is not one of on, off")]),
+    (
+        "acme_listen",
+        r#""127.0.0.1:5002""#,
+        "127.0.0.1:5002",
+        r#""127.0.0.1:5002""#,
+        &[(r#""80""#, "is not an IP address and port")],
+    ),
+    (
+        "metrics_listen",
+        r#""127.0.0.1:9464""#,
+        "127.0.0.1:9464",
+        r#""127.0.0.1:9464""#,
+        &[(r#"":9464""#, "is not an IP address and port")],
+    ),
+    (
         "public_url",
         r#""https://mail.example.com/""#,
         "https://mail.example.com",
@@ -72,6 +119,13 @@ const CASES: &[Case] = &[
             (r#""https://mail.example.com?a=b""#, "must be a plain http or https URL"),
             (r#""ftp://mail.example.com""#, "must be a plain http or https URL"),
         ],
+    ),
+    (
+        "tracking_url",
+        r#""https://click.example.com/""#,
+        "https://click.example.com",
+        r#""https://click.example.com""#,
+        &[(r#""click.example.com""#, "must be a plain http or https URL")],
     ),
     (
         "store",
@@ -306,6 +360,20 @@ const CASES: &[Case] = &[
     ),
     ("event_retention", r#""7d""#, "1w", r#""7d""#, &[(r#""5m""#, "is not between 1h and 3650d")]),
     ("message_retention", r#""0s""#, "0s", r#""0s""#, &[(r#""forever""#, NOT_A_DURATION)]),
+    (
+        "domain_event_limit",
+        "1000000",
+        "1000000",
+        "1000000",
+        &[("0", "must be a whole number from 1 to"), (r#""many""#, "must be a whole number from 1 to")],
+    ),
+    (
+        "domain_message_limit",
+        "10737418240",
+        "10737418240",
+        "10737418240",
+        &[("-1", "must be a whole number from 1 to")],
+    ),
     ("shutdown_grace", r#""5m""#, "300s", r#""5m""#, &[(r#""2h""#, "is not between 0s and 1h")]),
 ];
 
@@ -405,54 +473,6 @@ fn tables_of_routes_name_their_own_lines() {
     assert_eq!(good.config.routes[1].host.to_string(), "[2001:db8::1]");
     let Some(Origin::Set(place)) = good.origin("routes") else { panic!() };
     assert!(place.to_string().contains("waxwing.toml:1:"), "{place}");
-}
-
-#[test]
-fn a_rule_of_a_file_of_authorities() {
-    let pem = testkit::Ca::new().unwrap();
-    let folder = file_with("").parent().unwrap().to_owned();
-    let (file, both) = (folder.join("ca.pem"), folder.join("both.pem"));
-    std::fs::write(&file, pem.pem()).unwrap();
-    let quoted = format!("{:?}", file.display().to_string());
-    let text = format!("[[rules]]\ndestinations = [\"a.test\"]\nca = {quoted}\ntls_fallback = \"defer\"\n");
-    let loaded = load_text(&text).unwrap();
-    let rule = &loaded.config.rules[0].rule;
-    assert_eq!((rule.minimum, rule.fallback), (Minimum::Verified, Some(Fallback::Defer)));
-    assert_eq!(rule.pin.as_deref(), Some(&Pin::Authorities(vec![pem.der().to_vec()])));
-    let again = load_text(&show::as_toml(&loaded)).unwrap();
-    assert_eq!(again.config.rules, loaded.config.rules);
-
-    let fingerprint = "00".repeat(32);
-    let error = load_text(&format!("{text}certificate = [\"{fingerprint}\"]\n")).unwrap_err().to_string();
-    assert!(error.contains("waxwing.toml:1:") && error.contains("rules[1]: has both a 'ca' and a 'cert"), "{error}");
-    // One that cannot be used is not left out silently.
-    let no_authority = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    std::fs::write(&both, pem.pem() + no_authority).unwrap();
-    let error = load_text(&text.replace("ca.pem", "both.pem")).unwrap_err().to_string();
-    assert!(error.contains("rules[1].ca: ") && error.contains("certificate 2 of this file is not one of"), "{error}");
-}
-
-#[test]
-fn a_rule_that_has_ended_is_told() {
-    let rule = |until: &str| format!("[[rules]]\nhosts = [\"*\"]\nminimum = \"encrypted\"\nuntil = {until}\n");
-    // A date is in; a time is not.
-    for (until, end) in [
-        ("2027-01-31", 1_801_440_000),
-        ("\"2027-01-31\"", 1_801_440_000),
-        ("2027-01-31T12:00:00Z", 1_801_396_800),
-        ("\"2027-01-31T12:00:00+01:00\"", 1_801_393_200),
-        ("2027-01-31 12:00:00-01:00", 1_801_400_400),
-    ] {
-        let config = load_text(&rule(until)).unwrap().config;
-        assert_eq!(config.rules[0].rule.until, Some(end), "{until}");
-        assert_eq!((config.ended_rules(end - 1).len(), config.ended_rules(end).len()), (0, 1));
-    }
-    let loaded = load_text(&(rule("9999-01-01") + &rule("2020-02-29"))).unwrap();
-    let warning = "rules[2] has ended (until 2020-02-29) and applies no more";
-    let shown = show::as_toml(&loaded);
-    assert_eq!(shown.lines().filter(|line| line.contains("has ended")).collect::<Vec<_>>(), [format!("# {warning}")]);
-    assert_eq!(show::as_json(&loaded)["rules"]["warnings"], serde_json::json!([warning]));
-    assert_eq!(show::as_json(&loaded)["routes"].get("warnings"), None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::dsn::{MailDsn, RcptDsn};
 use crate::{Address, ReturnPath};
 
 /// A command line. `Display` writes it without CRLF; [`Command::to_wire`] with it.
@@ -30,9 +31,16 @@ pub enum Command<'a> {
         smtputf8: bool,
         /// REQUIRETLS (RFC 8689 §4.1).
         requiretls: bool,
+        /// RET= and ENVID= (RFC 3461).
+        dsn: &'a MailDsn,
     },
-    /// RCPT TO.
-    Rcpt(&'a Address),
+    /// RCPT TO with its parameters.
+    Rcpt {
+        /// The forward-path.
+        address: &'a Address,
+        /// NOTIFY= and ORCPT= (RFC 3461).
+        dsn: &'a RcptDsn,
+    },
     /// DATA.
     Data,
     /// RSET.
@@ -55,7 +63,7 @@ impl fmt::Display for Command<'_> {
             Command::Helo(name) => write!(f, "HELO {name}"),
             Command::StartTls => f.write_str("STARTTLS"),
             Command::AuthPlain(initial_response) => write!(f, "AUTH PLAIN {initial_response}"),
-            Command::Mail { return_path, size, eight_bit, smtputf8, requiretls } => {
+            Command::Mail { return_path, size, eight_bit, smtputf8, requiretls, dsn } => {
                 write!(f, "MAIL FROM:<{return_path}>")?;
                 if let Some(octets) = size {
                     write!(f, " SIZE={octets}")?;
@@ -69,9 +77,9 @@ impl fmt::Display for Command<'_> {
                 if *requiretls {
                     f.write_str(" REQUIRETLS")?;
                 }
-                Ok(())
+                dsn.fmt(f)
             }
-            Command::Rcpt(address) => write!(f, "RCPT TO:<{address}>"),
+            Command::Rcpt { address, dsn } => write!(f, "RCPT TO:<{address}>{dsn}"),
             Command::Data => f.write_str("DATA"),
             Command::Rset => f.write_str("RSET"),
             Command::Quit => f.write_str("QUIT"),
@@ -82,13 +90,15 @@ impl fmt::Display for Command<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dsn::{Notify, Ret};
 
     #[test]
     fn commands_are_written_as_the_rfc_spells_them() {
         let bob: Address = "bob@example.com".parse().unwrap();
         let from = ReturnPath::Address(bob.clone());
+        let none = MailDsn::default();
         let mail = |size, eight_bit, smtputf8, requiretls| {
-            Command::Mail { return_path: &from, size, eight_bit, smtputf8, requiretls }.to_string()
+            Command::Mail { return_path: &from, size, eight_bit, smtputf8, requiretls, dsn: &none }.to_string()
         };
         assert_eq!(mail(None, false, false, false), "MAIL FROM:<bob@example.com>");
         assert_eq!(
@@ -101,9 +111,13 @@ mod tests {
             eight_bit: false,
             smtputf8: false,
             requiretls: false,
+            dsn: &MailDsn { ret: Some(Ret::Full), envid: Some("QQ+2B1".parse().unwrap()) },
         };
-        assert_eq!(null.to_wire(), "MAIL FROM:<>\r\n");
-        assert_eq!(Command::Rcpt(&bob).to_wire(), "RCPT TO:<bob@example.com>\r\n");
+        assert_eq!(null.to_wire(), "MAIL FROM:<> RET=FULL ENVID=QQ+2B1\r\n");
+        let rcpt = |dsn: RcptDsn| Command::Rcpt { address: &bob, dsn: &dsn }.to_wire();
+        assert_eq!(rcpt(RcptDsn::default()), "RCPT TO:<bob@example.com>\r\n");
+        let never = RcptDsn { notify: Some(Notify::default()), orcpt: None };
+        assert_eq!(rcpt(never), "RCPT TO:<bob@example.com> NOTIFY=NEVER\r\n");
         assert_eq!(Command::Ehlo("mail.example.com").to_wire(), "EHLO mail.example.com\r\n");
     }
 }

@@ -19,6 +19,8 @@ pub struct Extensions {
     pub enhanced_status_codes: bool,
     /// REQUIRETLS (RFC 8689).
     pub requiretls: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
     /// AUTH PLAIN (RFC 4954), the one mechanism that we speak.
     pub auth_plain: bool,
 }
@@ -39,6 +41,7 @@ impl Extensions {
                 "8BITMIME" => offered.eight_bit_mime = true,
                 "SMTPUTF8" => offered.smtputf8 = true,
                 "REQUIRETLS" => offered.requiretls = true,
+                "DSN" => offered.dsn = true,
                 "ENHANCEDSTATUSCODES" => offered.enhanced_status_codes = true,
                 "AUTH" => offered.auth_plain |= words.any(|mechanism| mechanism.eq_ignore_ascii_case("PLAIN")),
                 _ => {}
@@ -61,10 +64,10 @@ mod tests {
     fn an_ehlo_answer_is_read_line_by_line() {
         let reply = Reply::new(
             250,
-            ["STARTTLS is my name", "starttls", "Pipelining", "SIZE 1000", "AUTH LOGIN PLAIN", "X-NEW 1"],
+            ["STARTTLS is my name", "starttls", "Pipelining", "dsn", "SIZE 1000", "AUTH LOGIN PLAIN", "X-NEW 1"],
         );
         let offered = Extensions::from_ehlo(&reply);
-        assert!(offered.starttls && offered.pipelining && offered.auth_plain);
+        assert!(offered.starttls && offered.pipelining && offered.auth_plain && offered.dsn);
         assert!(!offered.smtputf8 && !offered.eight_bit_mime);
         assert_eq!(offered.size, Some(1000));
         assert!(offered.takes_size(1000) && !offered.takes_size(1001));

@@ -9,6 +9,7 @@
 pub mod address;
 pub mod command;
 pub mod data;
+pub mod dsn;
 pub mod envelope;
 pub mod extensions;
 pub mod limits;

@@ -1,5 +1,6 @@
 //! The commands that a server receives (RFC 5321 §4.1), from a line to a value. [`crate::command`] is the client's side.
 
+use crate::dsn::{MailDsn, RcptDsn, is_xtext};
 use crate::reply::{EnhancedCode, Reply};
 use crate::{Address, AddressError, ReturnPath};
 
@@ -57,19 +58,8 @@ pub struct Mail {
     pub smtputf8: bool,
     /// REQUIRETLS (RFC 8689 §4.1).
     pub requiretls: bool,
-    /// RET= (RFC 3461 §4.3).
-    pub ret: Option<Ret>,
-    /// ENVID=, as xtext (RFC 3461 §4.4).
-    pub envid: Option<String>,
-}
-
-/// How much of the message a notification gives back (RFC 3461 §4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ret {
-    /// All of it.
-    Full,
-    /// Its header.
-    Headers,
+    /// RET= and ENVID= (RFC 3461).
+    pub dsn: MailDsn,
 }
 
 /// RCPT TO with its parameters.
@@ -79,35 +69,8 @@ pub struct Rcpt {
     pub address: Address,
     /// Whether the line was ASCII. One that is not belongs to transactions with SMTPUTF8 only (RFC 6531 §3.4).
     pub is_ascii: bool,
-    /// NOTIFY= (RFC 3461 §4.1).
-    pub notify: Option<Notify>,
-    /// ORCPT=, type and xtext (RFC 3461 §4.2).
-    pub orcpt: Option<String>,
-}
-
-/// When a notification is wanted (RFC 3461 §4.1). None of the three is NEVER.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Notify {
-    /// When the message was delivered.
-    pub success: bool,
-    /// When it could not be.
-    pub failure: bool,
-    /// When it takes long.
-    pub delay: bool,
-}
-
-impl Mail {
-    /// Whether a parameter of RFC 3461 was given.
-    pub fn speaks_of_dsn(&self) -> bool {
-        self.ret.is_some() || self.envid.is_some()
-    }
-}
-
-impl Rcpt {
-    /// Whether a parameter of RFC 3461 was given.
-    pub fn speaks_of_dsn(&self) -> bool {
-        self.notify.is_some() || self.orcpt.is_some()
-    }
+    /// NOTIFY= and ORCPT= (RFC 3461).
+    pub dsn: RcptDsn,
 }
 
 /// Why a line is no command that can be carried out.
@@ -227,7 +190,7 @@ fn mail(rest: &str) -> Result<Mail, RequestError> {
         "" => ReturnPath::Null,
         text => ReturnPath::Address(text.parse().map_err(RequestError::Sender)?),
     };
-    let mut mail = Mail { return_path, size: None, smtputf8: false, requiretls: false, ret: None, envid: None };
+    let mut mail = Mail { return_path, size: None, smtputf8: false, requiretls: false, dsn: MailDsn::default() };
     let mut body = None;
     let mut auth = None;
     for (parameter, keyword, value) in words(parameters) {
@@ -244,17 +207,8 @@ fn mail(rest: &str) -> Result<Mail, RequestError> {
             ("REQUIRETLS", None) if !mail.requiretls => mail.requiretls = true,
             // Who wrote the message is the credential's to say, not the client's (RFC 4954 §5).
             ("AUTH", Some(value)) if is_xtext(value) => set(&mut auth, ()).ok_or_else(bad)?,
-            ("RET", Some(value)) => {
-                let ret = match value.to_ascii_uppercase().as_str() {
-                    "FULL" => Ret::Full,
-                    "HDRS" => Ret::Headers,
-                    _ => return Err(bad()),
-                };
-                set(&mut mail.ret, ret).ok_or_else(bad)?;
-            }
-            ("ENVID", Some(value)) if value.len() <= 100 && is_xtext(value) => {
-                set(&mut mail.envid, value.to_owned()).ok_or_else(bad)?;
-            }
+            ("RET", Some(value)) => set(&mut mail.dsn.ret, value.parse().map_err(|_| bad())?).ok_or_else(bad)?,
+            ("ENVID", Some(value)) => set(&mut mail.dsn.envid, value.parse().map_err(|_| bad())?).ok_or_else(bad)?,
             ("SIZE" | "BODY" | "SMTPUTF8" | "REQUIRETLS" | "AUTH" | "RET" | "ENVID", _) => return Err(bad()),
             _ => return Err(unknown()),
         }
@@ -269,14 +223,12 @@ fn rcpt(rest: &str) -> Result<Rcpt, RequestError> {
     const SYNTAX: RequestError = RequestError::Syntax("RCPT TO:<address> [parameters]");
     let (path, parameters) = path(rest, "TO:").ok_or(SYNTAX)?;
     let address = path.parse().map_err(RequestError::Recipient)?;
-    let mut rcpt = Rcpt { address, is_ascii: rest.is_ascii(), notify: None, orcpt: None };
+    let mut rcpt = Rcpt { address, is_ascii: rest.is_ascii(), dsn: RcptDsn::default() };
     for (parameter, keyword, value) in words(parameters) {
         let bad = || RequestError::BadParameter(excerpt(parameter));
         match (keyword.as_str(), value) {
-            ("NOTIFY", Some(value)) => set(&mut rcpt.notify, notify(value).ok_or_else(bad)?).ok_or_else(bad)?,
-            ("ORCPT", Some(value)) if value.len() <= 500 && is_original(value) => {
-                set(&mut rcpt.orcpt, value.to_owned()).ok_or_else(bad)?;
-            }
+            ("NOTIFY", Some(value)) => set(&mut rcpt.dsn.notify, value.parse().map_err(|_| bad())?).ok_or_else(bad)?,
+            ("ORCPT", Some(value)) => set(&mut rcpt.dsn.orcpt, value.parse().map_err(|_| bad())?).ok_or_else(bad)?,
             ("NOTIFY" | "ORCPT", _) => return Err(bad()),
             _ => return Err(RequestError::UnknownParameter(excerpt(parameter))),
         }
@@ -314,40 +266,6 @@ fn words(parameters: &str) -> impl Iterator<Item = (&str, String, Option<&str>)>
         Some((keyword, value)) => (word, keyword.to_ascii_uppercase(), Some(value)),
         None => (word, word.to_ascii_uppercase(), None),
     })
-}
-
-fn notify(value: &str) -> Option<Notify> {
-    let mut notify = Notify::default();
-    if value.eq_ignore_ascii_case("NEVER") {
-        return Some(notify);
-    }
-    for word in value.split(',') {
-        let flag = match word.to_ascii_uppercase().as_str() {
-            "SUCCESS" => &mut notify.success,
-            "FAILURE" => &mut notify.failure,
-            "DELAY" => &mut notify.delay,
-            _ => return None,
-        };
-        if std::mem::replace(flag, true) {
-            return None;
-        }
-    }
-    Some(notify)
-}
-
-/// `address-type;xtext` (RFC 3461 §4.2).
-fn is_original(value: &str) -> bool {
-    value.split_once(';').is_some_and(|(kind, address)| {
-        !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && is_xtext(address)
-    })
-}
-
-/// Printable ASCII in which `+` begins an octet in hexadecimal digits (RFC 3461 §4).
-fn is_xtext(value: &str) -> bool {
-    let digits = |rest: &str| rest.bytes().take(2).filter(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')).count() == 2;
-    !value.is_empty()
-        && value.bytes().all(|b| b.is_ascii_graphic() && b != b'=')
-        && value.match_indices('+').all(|(at, _)| digits(&value[at + 1..]))
 }
 
 /// At most eighteen digits, which every number that means anything here has.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dsn::{Notify, Ret};
 
 fn parse(line: &str) -> Result<Request, RequestError> {
     Request::parse(line.as_bytes())
@@ -62,15 +63,15 @@ fn parameters_are_read() {
     let mail =
         mail_of("MAIL FROM:<a@example.com> SIZE=12 body=8bitmime SMTPUTF8 REQUIRETLS AUTH=<> RET=hdrs ENVID=a+2Bb");
     assert_eq!((mail.size, mail.smtputf8, mail.requiretls), (Some(12), true, true));
-    assert_eq!((mail.ret, mail.envid.as_deref()), (Some(Ret::Headers), Some("a+2Bb")));
-    assert!(mail.speaks_of_dsn() && !mail_of("MAIL FROM:<> BODY=7BIT").speaks_of_dsn());
+    assert_eq!(mail.dsn, MailDsn { ret: Some(Ret::Headers), envid: Some("a+2Bb".parse().unwrap()) });
+    assert!(mail.dsn.is_given() && !mail_of("MAIL FROM:<> BODY=7BIT").dsn.is_given());
     assert!(mail_of("MAIL FROM:<grün@example.com> SMTPUTF8").smtputf8);
 
     let rcpt = rcpt_of("RCPT TO:<a@example.com> NOTIFY=SUCCESS,delay ORCPT=rfc822;a@example.com");
-    assert_eq!(rcpt.notify, Some(Notify { success: true, failure: false, delay: true }));
-    assert_eq!(rcpt.orcpt.as_deref(), Some("rfc822;a@example.com"));
-    assert_eq!(rcpt_of("RCPT TO:<a@example.com> NOTIFY=NEVER").notify, Some(Notify::default()));
-    assert!(rcpt.speaks_of_dsn() && !rcpt_of("RCPT TO:<a@example.com>").speaks_of_dsn());
+    assert_eq!(rcpt.dsn.notify, Some(Notify { success: true, failure: false, delay: true }));
+    assert_eq!(rcpt.dsn.orcpt.as_ref().map(ToString::to_string).as_deref(), Some("rfc822;a@example.com"));
+    assert_eq!(rcpt_of("RCPT TO:<a@example.com> NOTIFY=NEVER").dsn.notify, Some(Notify::default()));
+    assert!(rcpt.dsn.is_given() && !rcpt_of("RCPT TO:<a@example.com>").dsn.is_given());
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub struct DelayedBounce {
 pub enum Recorded {
     /// The recipient has failed, and an event tells it.
     Failed,
-    /// The recipient had failed before.
+    /// It is no failure, and will be told to the sender, who asked for it.
+    Noted,
+    /// The recipient had failed before; or what is no failure was told before, or nobody asked.
     Known,
     /// The recipient is not delivered yet: the report was quicker than the outcome that it is about.
     Early,

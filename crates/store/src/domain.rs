@@ -5,6 +5,8 @@ use smtp::Domain;
 
 use crate::Timestamp;
 use crate::dkim::NewDkimKey;
+use crate::retention::Retention;
+use crate::tracking::TrackingSettings;
 
 /// A domain that mail is sent for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +19,12 @@ pub struct SendingDomain {
     pub created_at: Timestamp,
     /// What it asks for; `None` was never set.
     pub tls: TlsSettings,
+    /// What it wants to know of what recipients do.
+    pub tracking: TrackingSettings,
     /// Whether its DNS records were all there when they were last looked for.
     pub verified: bool,
+    /// How long, and how much, is kept of its mail.
+    pub retention: Retention,
 }
 
 /// A domain to be made.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use smtp::{Address, Domain, EnhancedCode};
 
+use crate::tracking::Interaction;
 use crate::{IndividualCopy, MessageSummary, Store, StoreError, Timestamp};
 
 /// What kind of thing happened.
@@ -22,6 +23,14 @@ pub enum EventKind {
     /// A destination that did verified TLS no longer does. It belongs to the message that met it, and tells of the
     /// destination: once a day, however many messages meet it.
     TlsDowngraded,
+    /// The recipient complained about the message.
+    Complained,
+    /// The recipient's program fetched the picture that tells of it.
+    Opened,
+    /// A link was followed.
+    Clicked,
+    /// The recipient wants no more such mail.
+    Unsubscribed,
 }
 
 /// Whether a failure is final.
@@ -68,7 +77,16 @@ macro_rules! words {
     };
 }
 
-words!(EventKind { Accepted => "accepted", Delivered => "delivered", Failed => "failed", TlsDowngraded => "tls-downgraded" });
+words!(EventKind {
+    Accepted => "accepted",
+    Delivered => "delivered",
+    Failed => "failed",
+    TlsDowngraded => "tls-downgraded",
+    Opened => "opened",
+    Clicked => "clicked",
+    Unsubscribed => "unsubscribed",
+    Complained => "complained",
+});
 words!(Severity { Temporary => "temporary", Permanent => "permanent" });
 words!(FailureReason {
     Generic => "generic",
@@ -154,8 +172,10 @@ pub struct Event {
     pub attempt: Option<AttemptRecord>,
     /// What a downgrade tells: before and after.
     pub downgrade: Option<serde_json::Value>,
-    /// What the report says, where the failure was reported after the delivery (RFC 3464).
-    pub bounce: Option<serde_json::Value>,
+    /// What the report says: of a complaint (RFC 5965), or of a failure that was reported after the delivery (RFC 3464).
+    pub report: Option<serde_json::Value>,
+    /// What the recipient did.
+    pub interaction: Option<Interaction>,
     /// The recipient's own copy, where there is one; without its variables if they exceed 16 KiB.
     pub copy: Option<IndividualCopy>,
     /// The message that it belongs to; events of one page share it.
@@ -259,7 +279,7 @@ pub enum Filter {
 /// What a [`Filter`] looks at. A field that an event does not have matches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// `accepted`, `delivered`, `failed`, `tls-downgraded`.
+    /// `accepted`, `delivered`, `failed`, `tls-downgraded`, `opened`, `clicked`, `unsubscribed`, `complained`.
     Event,
     /// `temporary`, `permanent`.
     Severity,

@@ -14,20 +14,25 @@
 #![warn(missing_docs)]
 
 pub mod bounce;
+pub mod complaint;
 mod copy;
 mod credential;
 pub mod dkim;
 pub mod dns_check;
 mod domain;
 mod dropped;
+pub mod dsn;
 mod error;
 mod event;
+pub mod figures;
 pub mod inspect;
 mod key;
 mod location;
 mod message;
 pub mod posture;
 mod queue;
+pub mod retention;
+pub mod rotation;
 mod secret;
 mod site;
 mod sqlite;
@@ -37,6 +42,7 @@ pub mod suppression;
 pub mod template;
 mod time;
 pub mod tlsrpt;
+pub mod tracking;
 pub mod traffic;
 pub mod webhook;
 

@@ -8,6 +8,7 @@ use policy::tls::Resolved;
 use serde::{Deserialize, Serialize};
 use smtp::{Address, Domain};
 
+use crate::dsn::DsnRequest;
 use crate::template::TemplateUse;
 use crate::{NewCopies, Timestamp};
 
@@ -105,6 +106,10 @@ pub struct NewMessage {
     pub template: Option<TemplateUse>,
     /// What each recipient's own copy is made with; `None` when the content goes to all as it is.
     pub copies: Option<NewCopies>,
+    /// How what its recipients do is tracked, each by links of its own. Kept as it is and given back as it is.
+    pub tracking: Option<serde_json::Value>,
+    /// Of what its sender is to be told by mail; `None` when of nothing.
+    pub dsn: Option<DsnRequest>,
     /// The API key that was used.
     pub api_key_id: Option<i64>,
     /// The address of the client that handed it over.

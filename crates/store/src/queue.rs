@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use policy::site::Site;
 use policy::tls::Resolved;
+use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::{Address, Domain};
 
 use crate::{Gate, MessageId, NewEvent, Timestamp};
@@ -68,15 +69,22 @@ pub struct Job {
     pub dkim: bool,
     /// Size in octets, before dot-stuffing.
     pub size: u64,
-    /// To whom: at least one, at most [`RECIPIENTS_PER_JOB`]; one alone if there is a `copy_plan`.
+    /// To whom: at least one, at most [`RECIPIENTS_PER_JOB`]; one alone if there is a `copy_plan` or
+    /// `tracking`.
     pub recipients: Vec<ClaimedRecipient>,
     /// How the recipient's own copy is made of the content ([`NewCopies::plan`](crate::NewCopies::plan)), and
     /// [`Store::copy`](crate::Store::copy) has what it is made with.
     pub copy_plan: Option<serde_json::Value>,
+    /// How what the recipient does is tracked ([`NewMessage::tracking`](crate::NewMessage::tracking)).
+    pub tracking: Option<serde_json::Value>,
     /// Not to be tried after.
     pub expires_at: Option<Timestamp>,
     /// When the message was accepted.
     pub accepted_at: Timestamp,
+    /// What its sender said in MAIL about notifications, for the next host; `None` when there is nothing to say of them.
+    pub dsn: Option<MailDsn>,
+    /// Whether it is itself a notification.
+    pub is_notification: bool,
 }
 
 /// A recipient of a [`Job`].
@@ -88,6 +96,8 @@ pub struct ClaimedRecipient {
     pub address: Address,
     /// How many attempts were made before.
     pub attempts: u32,
+    /// What its sender said in RCPT about notifications.
+    pub dsn: RcptDsn,
 }
 
 /// What became of a recipient.
@@ -95,6 +105,8 @@ pub struct ClaimedRecipient {
 pub enum NewState {
     /// A host took the message. Final.
     Delivered,
+    /// The same, and that host makes no notifications: whoever asked to be told is told by us (RFC 3461 §5.2.2). Final.
+    Relayed,
     /// Given up. Final.
     Failed,
     /// Given up, since the host says that there is no such mailbox: the recipient goes on the sending domain's bounces, unless

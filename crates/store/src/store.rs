@@ -9,6 +9,7 @@ use policy::tlsrpt::{Counted, Day};
 use smtp::Domain;
 
 use crate::posture::{PosturePage, PostureQuery, WhatIf, WhatIfQuery};
+use crate::retention::RetentionChange;
 use crate::sqlite::Engine;
 use crate::tlsrpt::{
     Kept, NewReceivedTlsReport, NewTlsReport, OutgoingTlsReport, ReceivedTlsReport, TlsCount, TlsReportId,
@@ -149,7 +150,7 @@ impl Store {
 
     /// Makes a sending domain; [`StoreError::Conflict`] when there is one of that name.
     pub async fn create_domain(&self, domain: NewDomain) -> Result<SendingDomain, StoreError> {
-        self.engine.create_domain(domain).await
+        self.engine.create_domain(domain, RetentionChange::default()).await
     }
 
     /// The sending domain of that name.

@@ -17,6 +17,8 @@ pub struct StoredMessage {
     pub copy_plan: Option<Value>,
     /// What the copy of the recipient that was asked for is made with.
     pub copy: Option<IndividualCopy>,
+    /// What it wants to know of its recipients, as [`crate::NewMessage::tracking`].
+    pub tracking: Option<Value>,
     /// The content in the form of DATA.
     pub wire: Bytes,
 }

@@ -85,7 +85,7 @@ pub struct NewReceivedTlsReport {
 pub enum Via {
     /// Uploaded over HTTPS.
     Https,
-    /// By mail, imported by the operator.
+    /// By mail, which came here or was imported by the operator.
     Mail,
 }
 

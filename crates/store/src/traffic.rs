@@ -167,7 +167,7 @@ pub struct TrafficCount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
     /// The sending domain.
-    pub domain: String,
+    pub domain: Domain,
     /// The tag, in lower case.
     pub name: String,
     /// What people say of it.
@@ -189,6 +189,8 @@ pub struct TagQuery {
     pub from: Option<String>,
     /// The last ones before `from`, or of all.
     pub backward: bool,
+    /// In the order of when they were last used rather than of their names; `from` has no meaning then.
+    pub by_use: bool,
     /// Leave out so many first.
     pub skip: usize,
     /// At most so many.
@@ -200,6 +202,11 @@ impl Store {
     /// [`StoreError::Invalid`].
     pub async fn traffic(&self, query: TrafficQuery) -> Result<Vec<TrafficCount>, StoreError> {
         self.engine().traffic(query).await
+    }
+
+    /// Counts of what happened to the messages of a tag, by the recipient's domain: of the events that are kept.
+    pub async fn traffic_of_tag(&self, domain: &Domain, tag: &str) -> Result<Vec<TrafficCount>, StoreError> {
+        self.engine().traffic_of_tag(domain, tag).await
     }
 
     /// Deletes hours and days that are old enough.

@@ -151,6 +151,8 @@ impl Scenario {
                 require_tls_from: Source::Message,
                 skip_verification_from: Source::Domain,
             },
+            dsn: &smtp::dsn::MailDsn { ret: None, envid: None },
+            recipient_dsn: &[],
         });
         let report = tokio::time::timeout(2 * PATIENCE, attempt).await.expect("an attempt ends");
         assert_eq!(report.recipients.len(), recipients.len());

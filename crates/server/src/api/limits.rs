@@ -82,6 +82,8 @@ pub(crate) const METRICS_PARTS: usize = 2000;
 pub(crate) const METRICS_PER_PAGE: usize = 1000;
 /// Items on a page of metrics unless the request says otherwise.
 pub(crate) const METRICS_PER_PAGE_DEFAULT: usize = 100;
+/// Most domains that stats are told of at once.
+pub(crate) const STATS_DOMAINS: usize = 10_000;
 /// Most tags on a page.
 pub(crate) const TAGS_PER_PAGE: usize = 1000;
 /// Tags on a page unless the request says otherwise.
@@ -95,6 +97,8 @@ pub(crate) const JSON_TIME: Duration = Duration::from_secs(30);
 
 /// Reports about TLS that strangers may upload in a minute, all together.
 pub(crate) const UPLOADS_PER_MINUTE: u32 = 60;
+/// When a domain that was reported about too often may be reported about again, as reporters are told: reports are daily.
+pub(crate) const REPORTS_AGAIN: Duration = Duration::from_secs(6 * 3600);
 /// Uploaded reports that are read at the same time.
 pub(crate) const UPLOADS_AT_ONCE: usize = 4;
 /// Time to send one.
@@ -104,10 +108,21 @@ pub(crate) const REPORTS_PER_PAGE: usize = 100;
 /// Reports on a page unless the request says otherwise.
 pub(crate) const REPORTS_PER_PAGE_DEFAULT: usize = 20;
 
+/// Longest footer that tells how to unsubscribe, in octets. Each message that has it keeps it.
+pub(crate) const FOOTER_OCTETS: usize = 8 * 1024;
+/// Longest form by which a recipient unsubscribes, in octets: RFC 8058 has one short field.
+pub(crate) const UNSUBSCRIBE_OCTETS: usize = 4096;
+/// Recipients who unsubscribe at the same time. Further ones wait.
+pub(crate) const UNSUBSCRIBED_AT_ONCE: usize = 100;
+/// Events of recipients' programs that wait to be written at the same time. Further ones are left out.
+pub(crate) const TRACKED_AT_ONCE: usize = 1000;
+/// Calls of links from one address that are told in a minute. A company may share one.
+pub(crate) const TRACKED_PER_MINUTE: u32 = 600;
+/// Most addresses whose calls are counted.
+pub(crate) const TRACKED_ADDRESSES: usize = 10_000;
+
 /// How long the store's word on an API key holds. What another process changes is seen after that.
 pub(crate) const KEY_FRESH: Duration = Duration::from_secs(1);
-/// How long a good key is let in from an address that guesses keys.
-pub(crate) const KEY_REMEMBERED: Duration = Duration::from_secs(600);
 /// Most keys that are remembered.
 pub(crate) const KEYS_REMEMBERED: usize = 1024;
 /// Wrong keys that an address may try in [`WRONG_KEY_TIME`].

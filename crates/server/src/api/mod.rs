@@ -2,6 +2,8 @@
 
 mod access;
 mod analytics;
+#[cfg(test)]
+mod coverage;
 pub(crate) mod credentials;
 mod dkim;
 mod docs;
@@ -21,6 +23,7 @@ mod suppressions;
 mod templates;
 mod tls;
 mod tls_reports;
+pub(crate) mod tracking;
 mod webhooks;
 
 use std::sync::Arc;
@@ -31,15 +34,17 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use delivery::web::Web;
 use store::Store;
+use store::retention::Retention;
 use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
 use self::access::Demand;
-use self::http::error::ApiError;
+pub(crate) use self::http::error::ApiError;
 use self::http::form::MEMORY_UNITS;
 use self::http::{auth, log};
 use self::operation::{Access, Operation};
 pub(crate) use self::webhooks::{new_signing_key, payload as notification, words as webhook_words};
+use crate::config::Config;
 use crate::sending_dns::SendingDns;
 use crate::submission::password::Passwords;
 
@@ -49,7 +54,7 @@ pub(crate) use self::http::time;
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) store: Store,
-    wake: Arc<Notify>,
+    pub(crate) wake: Arc<Notify>,
     public_url: Option<Url>,
     sending_dns: SendingDns,
     /// Shared out among the forms that are in memory.
@@ -60,15 +65,20 @@ pub struct App {
     uploads: Arc<tls_reports::Gate>,
     /// Hashes passwords, for all who have any to hash.
     pub(crate) passwords: Arc<Passwords>,
+    /// What recipients do.
+    pub(crate) tracking: Arc<tracking::Tracker>,
     webhook_tester: webhooks::Tester,
     /// Who reads a whole message.
     readings: Arc<Semaphore>,
+    /// What is kept of every domain at most.
+    retention: Retention,
 }
 
 impl App {
     /// `wake` is notified whenever a message was accepted. `public_url` is where clients reach this server; without it
     /// links are made of what the client called us. `sending_dns` looks for the records of domains.
     pub fn new(store: Store, wake: Arc<Notify>, public_url: Option<Url>, sending_dns: SendingDns) -> App {
+        let tracking = Arc::new(tracking::Tracker::new(public_url.clone()));
         App {
             store,
             wake,
@@ -78,8 +88,23 @@ impl App {
             door: Arc::default(),
             uploads: Arc::default(),
             passwords: Arc::default(),
+            tracking,
             webhook_tester: webhooks::Tester::new(None),
             readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
+            retention: Config::default().retention(),
+        }
+    }
+
+    /// With what is kept of every domain at most.
+    pub fn keeping(self, retention: Retention) -> App {
+        App { retention, ..self }
+    }
+
+    /// With links of its own public address for what recipients do.
+    pub fn tracked_at(self, url: Option<Url>) -> App {
+        match url {
+            Some(url) => App { tracking: Arc::new(tracking::Tracker::new(Some(url))), ..self },
+            None => self,
         }
     }
 
@@ -105,6 +130,7 @@ fn operations() -> Vec<Operation> {
         ("keys", keys::operations()),
         ("tls", tls::operations()),
         ("tls", tls_reports::operations()),
+        ("tracking", tracking::operations()),
         ("webhooks", webhooks::operations()),
         ("health", health::operations()),
         ("health", openapi::operations()),

@@ -21,7 +21,9 @@ use super::http::auth::Caller;
 use super::http::error::{ApiError, Json};
 use super::http::form::parse_query;
 use super::http::time::to_epoch;
-use super::limits::{REPORTS_PER_PAGE, REPORTS_PER_PAGE_DEFAULT, UPLOAD_TIME, UPLOADS_AT_ONCE, UPLOADS_PER_MINUTE};
+use super::limits::{
+    REPORTS_AGAIN, REPORTS_PER_PAGE, REPORTS_PER_PAGE_DEFAULT, UPLOAD_TIME, UPLOADS_AT_ONCE, UPLOADS_PER_MINUTE,
+};
 use super::operation::{Access, Operation};
 use super::schema::{any_object, binary, integer, sending_domain};
 use crate::tlsrpt::incoming::{self, Refused};
@@ -86,7 +88,10 @@ impl Gate {
 
 /// `POST /v1/tls/reports/upload`: without a key, since anybody may report (RFC 8460 §3).
 async fn upload(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
-    let busy = || ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many reports at the moment, try again later");
+    let busy = || {
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many reports at the moment, try again later")
+            .retry_after(Duration::from_secs(60))
+    };
     if !app.uploads.admits(Instant::now()) {
         return Err(busy());
     }
@@ -122,7 +127,10 @@ async fn read_body(body: Body) -> Result<axum::body::Bytes, ApiError> {
 fn refusal(why: Refused) -> ApiError {
     let status = match why {
         Refused::Store(error) => return error.into(),
-        Refused::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+        Refused::TooMany(_) => {
+            let refusal = ApiError::new(StatusCode::TOO_MANY_REQUESTS, why.to_string());
+            return refusal.retry_after(REPORTS_AGAIN);
+        }
         Refused::NotOurs => StatusCode::NOT_FOUND,
         Refused::Damaged | Refused::Report(_) => StatusCode::BAD_REQUEST,
     };

@@ -7,8 +7,9 @@ use smtp::Domain;
 use store::{DomainQuery, DomainSort, NewDomain, SendingDomain, Store, Timestamp};
 
 use super::dkim::DkimCommand;
+use super::limits::{self, Limits};
 use super::{Failure, print, rfc3339, sending_dns};
-use crate::config::Config;
+use crate::config::{Config, duration};
 use crate::dkim;
 
 /// How many domains are asked for at a time.
@@ -21,6 +22,8 @@ pub(super) enum DomainCommand {
         name: Domain,
         #[command(flatten)]
         tls: Switches,
+        #[command(flatten)]
+        limits: Limits,
         #[command(flatten)]
         output: Output,
     },
@@ -38,11 +41,13 @@ pub(super) enum DomainCommand {
         #[command(flatten)]
         output: Output,
     },
-    /// Change the TLS settings of a sending domain. A setting that is not given stays as it is.
+    /// Change the settings of a sending domain. A setting that is not given stays as it is.
     Set {
         name: Domain,
         #[command(flatten)]
         tls: Switches,
+        #[command(flatten)]
+        limits: Limits,
         #[command(flatten)]
         output: Output,
     },
@@ -106,16 +111,17 @@ impl From<Switches> for TlsSettings {
 
 pub(super) async fn run(store: &Store, config: &Config, command: DomainCommand) -> Result<(), Failure> {
     match command {
-        DomainCommand::Add { name, tls, output } => {
+        DomainCommand::Add { name, tls, limits, output } => {
             let dkim = Some(dkim::first_key().await.map_err(Failure::of)?);
             let new = NewDomain { name, tls: tls.into(), dkim, now: Timestamp::now() };
-            show(&store.create_domain(new).await?, output)
+            show(&store.create_limited_domain(new, limits.into()).await?, output)
         }
         DomainCommand::List { search, output } => list(store, search, output).await,
         DomainCommand::Show { name, output } => {
             show(&store.domain(&name).await?.ok_or_else(|| missing(&name))?, output)
         }
-        DomainCommand::Set { name, tls, output } => {
+        DomainCommand::Set { name, tls, limits, output } => {
+            store.limit_domain(&name, limits.into()).await?;
             let changed = store.update_domain(&name, tls.into()).await?;
             show(&changed.ok_or_else(|| missing(&name))?, output)
         }
@@ -160,9 +166,10 @@ fn show(domain: &SendingDomain, output: Output) -> Result<(), Failure> {
     match output.json {
         true => print(format_args!("{:#}\n", as_json(domain))),
         false => print(format_args!(
-            "{}\n    {}\n    id {}, since {}\n",
+            "{}\n    {}\n    {}\n    id {}, since {}\n",
             domain.name,
             switches(domain),
+            limits::words(domain.retention),
             domain.id,
             rfc3339(domain.created_at)
         )),
@@ -194,6 +201,10 @@ fn as_json(domain: &SendingDomain) -> serde_json::Value {
         "skip_verification": domain.tls.skip_verification,
         "tls_fallback": domain.tls.fallback,
         "tls_failure": domain.tls.when_left,
+        "event_retention": domain.retention.events.map(duration::format),
+        "message_retention": domain.retention.contents.map(duration::format),
+        "event_limit": domain.retention.most_events,
+        "message_limit": domain.retention.most_octets,
         "created_at": rfc3339(domain.created_at),
     })
 }

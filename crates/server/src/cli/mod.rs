@@ -4,6 +4,7 @@ mod credential;
 mod dkim;
 mod domain;
 mod key;
+mod limits;
 mod report;
 mod sending_dns;
 mod serve;

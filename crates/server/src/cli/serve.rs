@@ -21,6 +21,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         Ok(server) => server,
         Err(StartError::Client(error)) => return Err(unusable(&loaded, &error)),
         Err(StartError::Certificate(error)) => return Err(Failure::Unusable(error.to_string())),
+        Err(StartError::Acme(error)) => return Err(Failure::Unusable(error.to_string())),
         Err(error) => return Err(Failure::of(error)),
     };
     if let Some(key) = server.first_key() {

@@ -110,6 +110,14 @@ pub const KEYS: &[Key] = &[
         show: |config| config.bounce_listen.map(|address| address.to_string().into()),
     },
     Key {
+        name: "postmaster",
+        shape: Shape::Text,
+        meaning: "Address that gets the mail for `postmaster` and `abuse` that comes there; see [Bounces](#bounces).",
+        unset: Some("such mail is refused"),
+        read: set!(Some(postmaster), explained()),
+        show: |config| config.postmaster.as_ref().map(|address| address.to_string().into()),
+    },
+    Key {
         name: "certificate",
         shape: Shape::Text,
         meaning: "PEM file of the certificate that SMTP clients are shown, with its chain. Read again when it changes.",
@@ -126,12 +134,71 @@ pub const KEYS: &[Key] = &[
         show: |config| config.certificate_key.as_ref().map(|path| path.display().to_string().into()),
     },
     Key {
+        name: "acme_names",
+        shape: Shape::List,
+        meaning: "Host names that SMTP listeners show a certificate for, got by [ACME](#certificates-by-acme); at most 100.",
+        unset: Some("none, and none is got"),
+        read: set!(acme_names, host_names()),
+        show: |config| {
+            let names = config.acme_names.iter().map(|name| Value::from(name.as_str()));
+            Some(names.collect::<Vec<_>>().into())
+        },
+    },
+    Key {
+        name: "acme_directory",
+        shape: Shape::Text,
+        meaning: "URL of the authority's directory.",
+        unset: None,
+        read: set!(acme_directory, https_url()),
+        show: |config| Some(config.acme_directory.as_str().into()),
+    },
+    Key {
+        name: "acme_contact",
+        shape: Shape::Text,
+        meaning: "Address that the authority may write to, told when the account is made.",
+        unset: None,
+        read: set!(Some(acme_contact), explained()),
+        show: |config| config.acme_contact.as_ref().map(|address| address.to_string().into()),
+    },
+    Key {
+        name: "acme_terms_agreed",
+        shape: Shape::Text,
+        meaning: "`on`: you have read the authority's terms of service and agree to them.",
+        unset: None,
+        read: set!(acme_terms_agreed, explained()),
+        show: |config| Some(config.acme_terms_agreed.to_string().into()),
+    },
+    Key {
+        name: "acme_listen",
+        shape: Shape::Text,
+        meaning: "Address and port where the authority's challenges (http-01) are answered; the authority calls port 80.",
+        unset: None,
+        read: set!(acme_listen, socket_address()),
+        show: |config| Some(config.acme_listen.to_string().into()),
+    },
+    Key {
+        name: "metrics_listen",
+        shape: Shape::Text,
+        meaning: "Address and port of [`/metrics`](#metrics) for Prometheus, which asks for no key.",
+        unset: Some("nowhere"),
+        read: set!(Some(metrics_listen), socket_address()),
+        show: |config| config.metrics_listen.map(|address| address.to_string().into()),
+    },
+    Key {
         name: "public_url",
         shape: Shape::Text,
         meaning: "Base of the URLs that the API hands out, for a server behind a proxy.",
         unset: Some("from the request's `Host`"),
         read: set!(Some(public_url), base_url()),
         show: |config| config.public_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
+    },
+    Key {
+        name: "tracking_url",
+        shape: Shape::Text,
+        meaning: "Base of the links in messages that tell what recipients do; see [Tracking](#tracking).",
+        unset: Some("`public_url`; without either nothing is tracked"),
+        read: set!(Some(tracking_url), base_url()),
+        show: |config| config.tracking_url.as_ref().map(|url| url.as_str().trim_end_matches('/').into()),
     },
     Key {
         name: "store",
@@ -430,6 +497,22 @@ pub const KEYS: &[Key] = &[
         show: |config| Some(time(config.message_retention)),
     },
     Key {
+        name: "domain_event_limit",
+        shape: Shape::Number,
+        meaning: "Most events that are kept of one sending domain; the latest stay.",
+        unset: None,
+        read: set!(Some(domain_event_limit), number(1u64..=i64::MAX.unsigned_abs())),
+        show: |config| config.domain_event_limit.map(amount),
+    },
+    Key {
+        name: "domain_message_limit",
+        shape: Shape::Number,
+        meaning: "Most octets of bodies of finished messages that are kept of one sending domain; the latest stay.",
+        unset: None,
+        read: set!(Some(domain_message_limit), number(1u64..=i64::MAX.unsigned_abs())),
+        show: |config| config.domain_message_limit.map(amount),
+    },
+    Key {
         name: "shutdown_grace",
         shape: Shape::Text,
         meaning: "How long a stop waits for running requests and deliveries, up to `1h`.",
@@ -449,6 +532,10 @@ fn texts<T: ToString>(items: &[T]) -> Value {
 
 fn whole(number: u16) -> Value {
     Value::Integer(number.into())
+}
+
+fn amount(number: u64) -> Value {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 fn time(duration: Duration) -> Value {

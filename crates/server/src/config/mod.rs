@@ -22,6 +22,7 @@ use policy::rate::Rate;
 use policy::retry::Schedule;
 use smtp::{Address, Domain};
 use store::Location;
+use store::retention::Retention;
 use url::Url;
 
 pub use error::{ConfigError, Place, Problem};
@@ -39,13 +40,30 @@ pub struct Config {
     pub submissions_listen: Option<SocketAddr>,
     /// Address and port where failure reports about our mail are received. Default: none.
     pub bounce_listen: Option<SocketAddr>,
+    /// Who gets the mail for `postmaster` and `abuse` that comes there.
+    pub postmaster: Option<Address>,
     /// A PEM file with the certificate that SMTP clients are shown, and its chain. Default: one is made that nobody
     /// vouches for.
     pub certificate: Option<PathBuf>,
     /// A PEM file with its private key. Default: the same file.
     pub certificate_key: Option<PathBuf>,
+    /// Names to get a certificate for by ACME (RFC 8555). Default: none, and none is got.
+    pub acme_names: Vec<Domain>,
+    /// The directory of the authority. Default: Let's Encrypt's.
+    pub acme_directory: Url,
+    /// Whom the authority may write to.
+    pub acme_contact: Option<Address>,
+    /// Whether the operator agrees to the authority's terms of service. Default off.
+    pub acme_terms_agreed: Switch,
+    /// Where challenges of the authority are answered. Default port 80 of all IPv4 addresses.
+    pub acme_listen: SocketAddr,
+    /// Where Prometheus is answered. Default: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Base of the URLs that the API hands out, without a slash at the end. Default: what the request's `Host` says.
     pub public_url: Option<Url>,
+    /// Base of the links in messages that tell what recipients do, without a slash at the end. Default: `public_url`;
+    /// without either nothing is tracked.
+    pub tracking_url: Option<Url>,
     /// Where messages, events, domains and keys are kept. Default `sqlite:./data`.
     pub store: Location,
     /// An API key that exists from the first start on, 16 to 256 characters. Default: one is made and shown once.
@@ -122,8 +140,24 @@ pub struct Config {
     /// How long a message's body is kept after it was accepted, up to ten years; until its last recipient is finished
     /// in any case. Default 3 days.
     pub message_retention: Duration,
+    /// Most events that are kept of one domain. Default: no limit.
+    pub domain_event_limit: Option<u64>,
+    /// Most octets of content of finished messages that are kept of one domain. Default: no limit.
+    pub domain_message_limit: Option<u64>,
     /// How long a stop waits for running requests and deliveries, up to an hour. Default 30 seconds.
     pub shutdown_grace: Duration,
+}
+
+impl Config {
+    /// What is kept of every domain at most.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            events: Some(self.event_retention),
+            contents: Some(self.message_retention),
+            most_events: self.domain_event_limit,
+            most_octets: self.domain_message_limit,
+        }
+    }
 }
 
 impl Default for Config {
@@ -133,9 +167,17 @@ impl Default for Config {
             submission_listen: None,
             submissions_listen: None,
             bounce_listen: None,
+            postmaster: None,
             certificate: None,
             certificate_key: None,
+            acme_names: Vec::new(),
+            acme_directory: "https://acme-v02.api.letsencrypt.org/directory".parse().expect("it is a URL"),
+            acme_contact: None,
+            acme_terms_agreed: Switch::Off,
+            acme_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)),
+            metrics_listen: None,
             public_url: None,
+            tracking_url: None,
             store: "sqlite:./data".parse().expect("the default location is one"),
             api_key: None,
             resolver: None,
@@ -173,6 +215,8 @@ impl Default for Config {
             log_level: "info".to_owned(),
             event_retention: 30 * duration::DAY,
             message_retention: 3 * duration::DAY,
+            domain_event_limit: None,
+            domain_message_limit: None,
             shutdown_grace: Duration::from_secs(30),
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use policy::retry::Schedule;
 use policy::tls::Minimum;
+use smtp::Domain;
 use url::Url;
 
 use super::duration;
@@ -25,6 +26,8 @@ pub(super) type Read<T> = Result<T, Vec<Fault>>;
 const TEXT_OCTETS: usize = 4096;
 /// Lists of a configuration are short too.
 pub(super) const LIST_ITEMS: usize = 10_000;
+/// Names in one certificate: authorities take no more.
+const CERTIFICATE_NAMES: usize = 100;
 /// Waits of a retry schedule.
 const RETRY_WAITS: usize = 100;
 
@@ -191,6 +194,20 @@ impl Node {
     }
 
     /// Directives of the log filter.
+    /// A URL of an ACME authority's directory (RFC 8555 §6.1).
+    pub(super) fn https_url(&self) -> Read<Url> {
+        let url = Url::parse(self.text()?).ok().filter(|url| {
+            url.scheme() == "https" && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
+        });
+        // Not quoted: it may hold a password.
+        url.ok_or_else(|| self.fault("must be an https URL such as https://ca.example/directory"))
+    }
+
+    /// Names of hosts for one certificate.
+    pub(super) fn host_names(&self) -> Read<Vec<Domain>> {
+        self.list(CERTIFICATE_NAMES, Node::explained)
+    }
+
     pub(super) fn log_filter(&self) -> Read<String> {
         let text = self.text()?;
         let filter = tracing_subscriber::EnvFilter::try_new(text);

@@ -19,7 +19,7 @@ pub(crate) use self::placeholders::{Placeholders, any_placeholder, has_placehold
 pub(crate) use self::variables::{RecipientVariables, VARIABLES_OCTETS};
 
 /// Longest copy, in octets: what a message may have anyway.
-const COPY_OCTETS: usize = 25 * 1024 * 1024;
+pub(crate) const COPY_OCTETS: usize = 25 * 1024 * 1024;
 /// Longest variables of a message with their placeholders filled, in octets: what a header field may have anyway.
 pub(crate) const USER_VARIABLES_OCTETS: usize = 64 * 1024;
 /// The same for those of a template.
@@ -79,8 +79,14 @@ pub(crate) enum CopyError {
     Rewrite(#[from] RewriteError),
 }
 
-/// Makes the copy that `copy` describes from content whose lines end in CRLF and whose dots are not doubled.
-pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Result<Vec<u8>, CopyError> {
+/// Makes the copy that `copy` describes from content whose lines end in CRLF and whose dots are not doubled. Where it is
+/// tracked afterwards, ways to unsubscribe are still to come.
+pub(crate) fn render(
+    plan: &Value,
+    content: &[u8],
+    copy: &IndividualCopy,
+    is_tracked: bool,
+) -> Result<Vec<u8>, CopyError> {
     let plan: Plan = serde_json::from_value(plan.clone()).map_err(|_| CopyError::Damaged)?;
     let to: Mailbox = copy.to.parse().map_err(|_| CopyError::Damaged)?;
     let placeholders = Placeholders::new(&to, &copy.variables);
@@ -89,7 +95,7 @@ pub(crate) fn render(plan: &Value, content: &[u8], copy: &IndividualCopy) -> Res
         Ok::<_, CopyError>(templates::render(&template.source, &variables, Escape::Html)?)
     });
     let is_text = plan.template.as_ref().is_some_and(|template| template.is_text);
-    let mut filling = Filling { placeholders, html: html.transpose()?, is_text };
+    let mut filling = Filling { placeholders, html: html.transpose()?, is_text, is_tracked };
     let mut headers = Vec::with_capacity(plan.headers.len() + 2);
     if !plan.own_to {
         headers.push(("To".to_owned(), to.to_string()));
@@ -148,6 +154,7 @@ struct Filling<'a> {
     html: Option<String>,
     /// It takes the place of the text too, without its markup.
     is_text: bool,
+    is_tracked: bool,
 }
 
 impl Changes for Filling<'_> {
@@ -156,7 +163,7 @@ impl Changes for Filling<'_> {
             return Ok(Some(String::new()));
         }
         let filled = self.placeholders.fill(value, COPY_OCTETS).map_err(|error| error.to_string())?;
-        if name.eq_ignore_ascii_case("List-Unsubscribe") {
+        if name.eq_ignore_ascii_case("List-Unsubscribe") && !self.is_tracked {
             let value = filled.as_deref().unwrap_or(value);
             return Ok(without_open_ends(value).or(filled));
         }
@@ -177,14 +184,16 @@ impl Changes for Filling<'_> {
 /// A `List-Unsubscribe` without those of its addresses that nobody can use: empty ones, and ones that are still a
 /// placeholder. `None` when it has none of them. Readers take the whole field for broken where one address is.
 fn without_open_ends(value: &str) -> Option<String> {
-    let is_open = |entry: &&str| {
-        let inner = entry.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(entry).trim();
-        inner.is_empty()
-            || inner.len() > 2 && inner.starts_with('%') && inner.find('%') != inner.rfind('%') && inner.ends_with('%')
-    };
     let entries: Vec<&str> = value.split(',').map(str::trim).collect();
-    let kept: Vec<&str> = entries.iter().copied().filter(|entry| !is_open(entry)).collect();
+    let kept: Vec<&str> = entries.iter().copied().filter(|entry| !is_open_end(entry)).collect();
     (kept.len() < entries.len()).then(|| kept.join(", "))
+}
+
+/// Whether nobody can use this address of a `List-Unsubscribe`.
+pub(crate) fn is_open_end(entry: &str) -> bool {
+    let inner = entry.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(entry).trim();
+    inner.is_empty()
+        || inner.len() > 2 && inner.starts_with('%') && inner.find('%') != inner.rfind('%') && inner.ends_with('%')
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn ann() -> IndividualCopy {
 }
 
 fn text(plan: &Plan, content: &[u8]) -> String {
-    String::from_utf8(render(&plan.to_json(), content, &ann()).unwrap()).unwrap()
+    String::from_utf8(render(&plan.to_json(), content, &ann(), false).unwrap()).unwrap()
 }
 
 #[test]
@@ -86,15 +86,15 @@ fn what_cannot_be_made_says_why() {
         (plan("Reply-To", "%recipient.url%"), "the recipient's copy cannot be made: Reply-To is not valid: "),
         (plan("Bcc", "%recipient%"), "the recipient's copy cannot be made: header Bcc cannot be set"),
     ] {
-        let error = render(&plan.to_json(), &content(|_| {}), &ann()).unwrap_err().to_string();
+        let error = render(&plan.to_json(), &content(|_| {}), &ann(), false).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
     let damaged = IndividualCopy { to: "nobody".to_owned(), ..ann() };
-    assert_eq!(render(&Plan::default().to_json(), &content(|_| {}), &damaged), Err(CopyError::Damaged));
-    assert_eq!(render(&json!([1]), &content(|_| {}), &ann()), Err(CopyError::Damaged));
+    assert_eq!(render(&Plan::default().to_json(), &content(|_| {}), &damaged, false), Err(CopyError::Damaged));
+    assert_eq!(render(&json!([1]), &content(|_| {}), &ann(), false), Err(CopyError::Damaged));
     let bomb = content(|draft| draft.text = Some("%recipient.x%".repeat(100_000)));
     let variables = json!({ "x": "y".repeat(10_000) }).as_object().unwrap().clone();
-    let error = render(&Plan::default().to_json(), &bomb, &IndividualCopy { variables, ..ann() }).unwrap_err();
+    let error = render(&Plan::default().to_json(), &bomb, &IndividualCopy { variables, ..ann() }, false).unwrap_err();
     assert!(error.to_string().contains("longer than 26214400 octets"), "{error}");
 }
 
@@ -126,6 +126,7 @@ fn a_template_is_rendered_for_each_copy() {
         assert!(copy.contains(expected) && !copy.contains("as it was"), "{copy}");
     }
     let bomb = TemplatePlan { source: "{{nohelper 1}}".to_owned(), ..template(false) };
-    let error = render(&Plan { template: Some(bomb), ..Plan::default() }.to_json(), &content, &ann()).unwrap_err();
+    let error =
+        render(&Plan { template: Some(bomb), ..Plan::default() }.to_json(), &content, &ann(), false).unwrap_err();
     assert!(error.to_string().starts_with("the recipient's copy cannot be made: the template: "), "{error}");
 }

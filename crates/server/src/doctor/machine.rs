@@ -141,6 +141,30 @@ pub(super) async fn listener(key: &str, address: SocketAddr, is_served: bool) ->
     }
 }
 
+/// The addresses beside that of the API.
+pub(super) fn further_listeners(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let acme = (!config.acme_names.is_empty()).then_some(config.acme_listen);
+    [
+        ("submission_listen", config.submission_listen),
+        ("submissions_listen", config.submissions_listen),
+        ("bounce_listen", config.bounce_listen),
+        ("acme_listen", acme),
+        ("metrics_listen", config.metrics_listen),
+    ]
+    .into_iter()
+    .filter_map(|(key, address)| Some((key, address?)))
+}
+
+/// The same of a listener that does not say what program it is.
+pub(super) async fn held(key: &str, address: SocketAddr, is_served: bool) -> Point {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && is_served => {
+            Point::ok(key, format!("{address} is taken, and a server runs on the store"))
+        }
+        _ => listener(key, address, is_served).await,
+    }
+}
+
 /// Whether what answers there is described as this program is.
 async fn is_ours(address: SocketAddr) -> bool {
     let look = async {

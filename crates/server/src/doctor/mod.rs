@@ -3,6 +3,7 @@
 //! Nothing is sent to anybody, and nothing in the store is changed. Strangers are asked only when the operator names one
 //! ([`Options::probe`]); what goes out otherwise are questions to the configured resolver.
 
+mod certificate;
 mod machine;
 mod network;
 mod sending;
@@ -86,6 +87,11 @@ pub async fn run(loaded: &Loaded, options: Options) -> Diagnosis {
     let store = inspected.as_ref().ok().and_then(Option::as_ref);
     points.extend(machine::space(store));
     points.push(machine::listener("http_listen", config.http_listen, store.is_some_and(|store| store.is_served)).await);
+    for (key, address) in machine::further_listeners(config) {
+        points.push(machine::held(key, address, store.is_some_and(|store| store.is_served)).await);
+    }
+    points.extend(certificate::shown(config));
+    points.extend(certificate::acme(config));
     points.push(network::roots(config));
 
     let (dns, anchors) = match queue::dnssec_of(config) {

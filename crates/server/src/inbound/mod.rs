@@ -1,13 +1,17 @@
 //! Mail that comes back: reports of other servers about mail that this one delivered, received where its return paths lead
 //! (`docs/decisions/0012-return-paths.md`).
 //!
-//! - [`return_path`]: the addresses, whose local parts say what they are about and prove that we made them.
+//! - [`return_path`]: what goes out with a delivery, says what a report is about, and proves that we made it.
 //! - [`handler`]: which addresses take mail, and what becomes of it. Everything else is refused: nothing is relayed, and
-//!   no mail is ever sent because one came.
+//!   nothing is answered by mail.
+//! - [`complaint`], [`tls_report`]: other reports.  [`postmaster`]: mail for people.
 
+mod complaint;
 mod handler;
 mod limits;
+mod postmaster;
 mod return_path;
+mod tls_report;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,11 +19,12 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use self::handler::Inbound;
 use self::limits::{RECIPIENTS, REPORT_OCTETS};
-pub(crate) use self::return_path::{ReturnPaths, host_of};
+use self::postmaster::Postmaster;
+pub(crate) use self::return_path::{ReturnPaths, WayBack, host_of};
 use crate::config::Config;
 use crate::smtpd::Terms;
 use crate::smtpd::limits::Times;
@@ -32,6 +37,7 @@ pub(crate) async fn run(
     config: Config,
     store: Store,
     return_paths: Arc<ReturnPaths>,
+    wake: Arc<Notify>,
     stop: watch::Receiver<bool>,
 ) {
     let terms = Terms {
@@ -43,7 +49,8 @@ pub(crate) async fn run(
         recipients: RECIPIENTS,
         times: Times::default(),
     };
-    let inbound = Arc::new(Inbound { store, return_paths });
+    let postmaster = Postmaster::new(config.postmaster, wake);
+    let inbound = Arc::new(Inbound { store, host: config.ehlo_name, return_paths, postmaster });
     let handler = move |peer: SocketAddr| inbound.clone().connection(peer.ip());
     serve(listener, Service::new(terms), Tls::StartTls(tls), handler, stop, config.shutdown_grace).await;
 }

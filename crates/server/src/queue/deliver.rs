@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use policy::backoff::Contact;
+use policy::dsn::asked_of_next_host;
 use policy::retry::Schedule;
 use policy::site::Site;
 use smtp::ReturnPath;
+use smtp::dsn::{MailDsn, RcptDsn};
 use store::{Held, Job, Overdue, RecipientOutcome, SiteNote, Store, Timestamp};
 use tokio::sync::{Notify, watch};
 
@@ -15,7 +17,7 @@ use super::in_flight::{InFlight, released};
 use super::limiter::{Changed, Limiter, Slot};
 use super::prepare::{Prepare, Unprepared};
 use super::{LEASE, STORE_PAUSE, outcome, sessions};
-use crate::inbound::ReturnPaths;
+use crate::inbound::{ReturnPaths, WayBack};
 use crate::tlsrpt::Tally;
 
 /// A site whose attempts take no longer is prompt.
@@ -115,7 +117,8 @@ impl Shared {
         if !may_go {
             return job.recipients.iter().map(|recipient| released(recipient.id)).collect::<Vec<_>>().into();
         }
-        let wire = match self.prepare.content(job).await {
+        let (return_path, way_back) = self.return_path_of(job).await;
+        let wire = match self.prepare.content(job, way_back.as_ref()).await {
             Ok(wire) => wire,
             Err(Unprepared::ContentLost) => return outcome::content_lost(job).into(),
             Err(Unprepared::Refused(words)) => return outcome::refused(job, &words).into(),
@@ -124,13 +127,15 @@ impl Shared {
             }
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let return_path = self.return_path_of(job).await;
+        let recipient_dsn = dsn_of_recipients(job, way_back.is_some());
         let delivery_job = delivery::Job {
             destination: &job.destination,
             return_path: &return_path,
             recipients: &recipients,
             wire: &wire,
             sender: job.tls,
+            dsn: job.dsn.as_ref().unwrap_or(&MailDsn { ret: None, envid: None }),
+            recipient_dsn: &recipient_dsn,
         };
         let report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
         outcome::log(job, &report);
@@ -146,15 +151,16 @@ impl Shared {
     }
 
     /// One that leads here, where reports find the way; else the message's own. Mail that has none gets none.
-    async fn return_path_of(&self, job: &Job) -> ReturnPath {
+    async fn return_path_of(&self, job: &Job) -> (ReturnPath, Option<WayBack>) {
         // What was stored was an address when it was accepted; were it none any more, failures would go nowhere.
-        let Ok(own) = job.return_path.parse() else { return ReturnPath::Null };
-        let Some(return_paths) = &self.return_paths else { return ReturnPath::Address(own) };
+        let Ok(own) = job.return_path.parse() else { return (ReturnPath::Null, None) };
+        let Some(return_paths) = &self.return_paths else { return (ReturnPath::Address(own), None) };
         match return_paths.of(&self.store, job).await {
-            Ok(ours) => ReturnPath::Address(ours.unwrap_or(own)),
+            Ok(Some(ours)) => (ReturnPath::Address(ours.return_path.clone()), Some(ours)),
+            Ok(None) => (ReturnPath::Address(own), None),
             Err(error) => {
-                tracing::warn!(%error, message_id = job.message_id, "cannot look up where failure reports go");
-                ReturnPath::Address(own)
+                tracing::warn!(%error, message_id = job.message_id, "cannot look up where reports go");
+                (ReturnPath::Address(own), None)
             }
         }
     }
@@ -212,6 +218,15 @@ impl Shared {
             }
         }
     }
+}
+
+/// What the next host is asked to report, if it offers that.
+fn dsn_of_recipients(job: &Job, reports_come_here: bool) -> Vec<RcptDsn> {
+    let asked = job.recipients.iter().map(|recipient| RcptDsn {
+        notify: asked_of_next_host(recipient.dsn.notify, reports_come_here),
+        orcpt: recipient.dsn.orcpt.clone(),
+    });
+    asked.collect()
 }
 
 fn note_of(job: &Job, site: &Site, report: &delivery::Report, changed: &Changed) -> Option<SiteNote> {

@@ -53,6 +53,17 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than its time of grace a stop waits for outcomes that are known and not yet recorded.
 const RECORD_GRACE: Duration = Duration::from_secs(5);
 
+/// How many attempts are under way. Clones tell the same.
+#[derive(Debug, Clone, Default)]
+pub struct Attempts(Arc<AtomicUsize>);
+
+impl Attempts {
+    /// Now.
+    pub fn running(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The worker of one server.
 pub struct Queue {
     shared: Arc<Shared>,
@@ -61,6 +72,8 @@ pub struct Queue {
     wake: Arc<Notify>,
     lease: Duration,
     running: JoinSet<Ended>,
+    /// How many run, for those who watch.
+    attempts: Attempts,
     /// How many of those that run go to sites that are not known to be prompt.
     slow: usize,
     /// Turns true when what still talks to a host is to be dropped.
@@ -110,6 +123,7 @@ impl Queue {
             wake,
             lease: LEASE,
             running: JoinSet::new(),
+            attempts: Attempts::default(),
             slow: 0,
             cut: watch::Sender::new(false),
         }
@@ -121,6 +135,11 @@ impl Queue {
             shared.return_paths = return_paths;
         }
         self
+    }
+
+    /// How many attempts are under way.
+    pub fn attempts(&self) -> Attempts {
+        self.attempts.clone()
     }
 
     /// Works until `stop` turns true, then lets what runs finish for `grace`.
@@ -208,9 +227,11 @@ impl Queue {
             }
             Ended { is_prompt, recipients }
         });
+        self.attempts.0.store(self.running.len(), Ordering::Relaxed);
     }
 
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        self.attempts.0.store(self.running.len(), Ordering::Relaxed);
         let Ok(ended) = ended else { return };
         self.slow -= usize::from(!ended.is_prompt);
         let claimed_again = self.shared.in_flight.end(&ended.recipients);

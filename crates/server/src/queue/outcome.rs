@@ -24,7 +24,7 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
             let details = serde_json::to_value(report.evidence(index)).unwrap_or_default();
             let told = Told { recipient, part, session: report.session, details };
             let (state, events) = match &part.outcome {
-                Outcome::Delivered(reply) => (NewState::Delivered, vec![told.delivered(reply)]),
+                Outcome::Delivered(reply) => (taken_by(part), vec![told.delivered(reply)]),
                 Outcome::Failed(problem) => (given_up_by(problem), vec![told.failed(problem)]),
                 Outcome::Deferred(problem) => match wait(job, schedule, told.attempt_no(), now) {
                     Some(wait) => (NewState::Deferred { until: now + wait }, vec![told.deferred(problem, Some(wait))]),
@@ -36,6 +36,15 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
         .collect()
 }
 
+/// Whether the host tells of the delivery whoever asked to be told (RFC 3461 §5.2).
+fn taken_by(part: &RecipientReport) -> NewState {
+    if part.connection.as_ref().is_some_and(|connection| connection.dsn) {
+        NewState::Delivered
+    } else {
+        NewState::Relayed
+    }
+}
+
 /// Whether a failure also puts the recipient on the bounces.
 fn given_up_by(problem: &Problem) -> NewState {
     let no_mailbox = suppression::is_no_such_mailbox(problem.stage, problem.code, problem.enhanced_code);
@@ -44,7 +53,10 @@ fn given_up_by(problem: &Problem) -> NewState {
 
 /// Tells those recipients apart to whom nothing is sent, and leaves the others in the job. `listed` has one for each.
 pub(super) fn suppressed<'a>(job: &'a Job, listed: &[Listed]) -> (Vec<RecipientOutcome>, Cow<'a, Job>) {
-    let verdicts = listed.iter().map(|listed| suppression::decide(listed, &job.tags));
+    let verdicts = listed.iter().map(|listed| match job.is_notification {
+        true => suppression::decide_for_notification(listed),
+        false => suppression::decide(listed, &job.tags),
+    });
     let (mut outcomes, mut wanted) = (Vec::new(), Vec::new());
     for (recipient, verdict) in job.recipients.iter().zip(verdicts) {
         match verdict {

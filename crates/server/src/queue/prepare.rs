@@ -6,10 +6,13 @@
 
 use bytes::Bytes;
 use serde_json::Value;
+use store::tracking::TrackedCopy;
 use store::{Job, Store};
 
 use super::sign::Signing;
 use crate::copies;
+use crate::inbound::WayBack;
+use crate::tracking::{self, Seals, TrackedRecipient};
 
 /// Longer content is worked on by a thread where it keeps nobody waiting.
 const INLINE_OCTETS: usize = 128 * 1024;
@@ -29,21 +32,29 @@ pub(super) enum Unprepared {
 pub(super) struct Prepare {
     store: Store,
     signing: Signing,
+    seals: Seals,
 }
 
 impl Prepare {
     pub(super) fn new(store: Store) -> Prepare {
-        Prepare { store, signing: Signing::default() }
+        Prepare { store, signing: Signing::default(), seals: Seals::default() }
     }
 
     /// The content for the recipients of `job`, in wire form.
     ///
     /// The steps, each on the outcome of the one before: read, then whatever changes the content, and signatures last,
     /// since they cover all the rest.
-    pub(super) async fn content(&self, job: &Job) -> Result<Bytes, Unprepared> {
+    pub(super) async fn content(&self, job: &Job, way_back: Option<&WayBack>) -> Result<Bytes, Unprepared> {
         let mut wire = self.read(job).await?;
         if let Some(plan) = &job.copy_plan {
             wire = self.copy(job, plan, wire).await?;
+        }
+        if let Some(tracking) = &job.tracking {
+            wire = self.track(job, tracking, wire).await?;
+        }
+        // These fields begin with no dot, so they need no doubling.
+        if let Some(fields) = way_back.and_then(|way_back| way_back.feedback_request(&wire)) {
+            wire = [fields.as_bytes(), &wire].concat().into();
         }
         if job.dkim { self.signing.sign(&self.store, job, wire).await } else { Ok(wire) }
     }
@@ -73,17 +84,51 @@ impl Prepare {
         let plan = plan.clone();
         // A template may take its time.
         let is_long = wire.len() > INLINE_OCTETS || copies::has_template(&plan);
-        let make = move || {
-            let made = copies::render(&plan, &smtp::data::from_wire(&wire), &copy);
-            made.map(|content| Bytes::from(smtp::data::to_wire(&content)))
-        };
-        let made = match is_long {
-            true => tokio::task::spawn_blocking(make).await.map_err(|error| {
-                tracing::error!(%error, message_id = job.message_id, "making a copy ended by a fault");
-                Unprepared::Fault("a fault in this server ended the making of the copy")
-            })?,
-            false => make(),
-        };
+        let is_tracked = job.tracking.is_some();
+        let make = move |content: &[u8]| copies::render(&plan, content, &copy, is_tracked);
+        let made = remade(job, wire, is_long, make).await?;
         made.map_err(|error| Unprepared::Refused(error.to_string()))
     }
+
+    /// The same with links that tell what this recipient does. What cannot have them goes out without.
+    async fn track(&self, job: &Job, tracking: &Value, wire: Bytes) -> Result<Bytes, Unprepared> {
+        let Some(recipient) = job.recipients.first() else { return Err(Unprepared::ContentLost) };
+        let seal = self.seals.of(&self.store).await.map_err(|error| {
+            tracing::error!(%error, message_id = job.message_id, "cannot read the key of links");
+            Unprepared::Fault("the key of links could not be read from the store")
+        })?;
+        let recipient = TrackedRecipient {
+            copy: TrackedCopy::of(job, recipient.id),
+            domain: job.domain.clone(),
+            address: recipient.address.clone(),
+            tags: job.tags.clone(),
+        };
+        let tracking = tracking.clone();
+        let make = move |content: &[u8]| tracking::rewrite(&tracking, content, &recipient, &seal);
+        let is_long = wire.len() > INLINE_OCTETS;
+        Ok(remade(job, wire.clone(), is_long, make).await?.unwrap_or_else(|error| {
+            tracing::warn!(%error, message_id = job.message_id, "a message goes out without tracking");
+            wire
+        }))
+    }
+}
+
+/// What `make` makes of the plain content, in wire form.
+async fn remade<E: Send + 'static>(
+    job: &Job,
+    wire: Bytes,
+    is_long: bool,
+    make: impl FnOnce(&[u8]) -> Result<Vec<u8>, E> + Send + 'static,
+) -> Result<Result<Bytes, E>, Unprepared> {
+    let work = move || {
+        let made = make(&smtp::data::from_wire(&wire));
+        made.map(|content| Bytes::from(smtp::data::to_wire(&content)))
+    };
+    if !is_long {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, message_id = job.message_id, "making a copy ended by a fault");
+        Unprepared::Fault("a fault in this server ended the making of the copy")
+    })
 }

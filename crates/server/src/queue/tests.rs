@@ -108,7 +108,9 @@ pub(super) fn message(deliver_at: Option<Timestamp>) -> NewMessage {
         expires_at: None,
         template: None,
         copies: None,
+        tracking: None,
         recipients: vec!["a@slow.test".parse().unwrap()],
+        dsn: None,
         api_key_id: None,
         originating_ip: None,
     }
@@ -309,7 +311,7 @@ async fn what_goes_out_is_signed_with_the_keys_of_the_moment() {
         let message = NewMessage { wire: Bytes::from_static(wire), dkim, ..message(None) };
         scene.store.accept(message).await.unwrap();
         let job = queue.claim(Timestamp::now(), 1).await.unwrap().remove(0);
-        queue.shared.prepare.content(&job).await.unwrap()
+        queue.shared.prepare.content(&job, None).await.unwrap()
     };
     const WIRE: &[u8] = b"From: a@sender.example\r\n\r\n..dot\r\n";
     let selectors = |signed: Bytes| -> Vec<String> {

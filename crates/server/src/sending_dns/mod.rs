@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use delivery::resolve::Dns;
 use policy::mx::MxAnswer;
-use policy::sending_dns::{Finding, Purpose, Validity, dkim, dmarc, verified};
+use policy::sending_dns::{Finding, Purpose, Validity, dkim, dmarc, mta_sts, tls_reports, verified};
+use policy::tlsrpt::Destination;
 use serde_json::{Value, json};
 use smtp::Domain;
 use store::dkim::{DKIM_KEYS_PER_DOMAIN, DkimKey, DkimKeyQuery};
@@ -67,6 +68,8 @@ pub struct SendingDns {
     source_addresses: Vec<IpAddr>,
     /// Whether this server receives failure reports.
     bounces: bool,
+    /// Where others reach this server by `https`, to report about TLS.
+    reports_url: Option<String>,
     slots: Arc<Semaphore>,
 }
 
@@ -86,6 +89,11 @@ impl SendingDns {
             ehlo_name: config.ehlo_name.clone(),
             source_addresses: config.source_addresses.iter().copied().filter(is_public).collect(),
             bounces: config.bounce_listen.is_some(),
+            reports_url: config
+                .public_url
+                .as_ref()
+                .filter(|url| url.scheme() == "https")
+                .map(|url| format!("{}/v1/tls/reports/upload", url.as_str().trim_end_matches('/'))),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
@@ -105,6 +113,8 @@ impl SendingDns {
 
     /// Looks for the records of a domain in the DNS, and keeps what came of it.
     pub(crate) async fn verify(&self, store: &Store, domain: &Domain) -> Result<Records, StoreError> {
+        // What waits for its record signs from now on if it is there, and is looked for like every key that does.
+        crate::rotation::advance(store, self, Some(domain)).await?;
         let _slot = self.slots.acquire().await;
         let expected = self.expected(store, domain).await?;
         let records = self.look_for_all(domain, expected).await;
@@ -148,6 +158,11 @@ impl SendingDns {
         let host = "any host that takes mail for the domain".to_owned();
         records.push(Record::new(Purpose::ReturnPath, domain.to_string(), "MX", host));
         records.extend(self.of_bounces(domain).into_iter().flat_map(|(_, records)| records));
+        if let Some(url) = &self.reports_url {
+            records.push(txt(Purpose::TlsReports, format!("_smtp._tls.{domain}"), format!("v=TLSRPTv1; rua={url}")));
+        }
+        // Any id does; it changes when the policy does.
+        records.push(txt(Purpose::MtaSts, format!("_mta-sts.{domain}"), "v=STSv1; id=1".to_owned()));
         Ok(records)
     }
 
@@ -202,11 +217,31 @@ impl SendingDns {
             }
             Purpose::Dmarc => self.look_for_dmarc(domain, record).await,
             Purpose::ReturnPath => self.look_for_mail_hosts(domain, record).await,
+            Purpose::TlsReports => {
+                let found = self.texts(&record.name).await;
+                let ours = Destination::Https(self.reports_url.clone().unwrap_or_default());
+                let finding = tls_reports(&ours, found.as_deref().map_err(String::as_str));
+                record.told(finding, shown(&found.unwrap_or_default()))
+            }
+            Purpose::MtaSts => {
+                let found = self.texts(&record.name).await;
+                let finding = mta_sts(found.as_deref().map_err(String::as_str));
+                record.told(finding, shown(&found.unwrap_or_default()))
+            }
             Purpose::Bounces => match host_of(domain) {
                 Some(host) if record.kind == "MX" => self.look_for_this_server(&host, record).await,
                 Some(host) => self.look_for_spf(&host, record).await,
                 None => record,
             },
+        }
+    }
+
+    /// Whether the record of a key is published.
+    pub(crate) async fn look_for_key(&self, key: &DkimKey) -> Finding {
+        let _slot = self.slots.acquire().await;
+        match timeout(PATIENCE, self.look(&key.domain, of_key(key))).await {
+            Ok(record) => record.finding,
+            Err(_) => Finding::unknown("no answer in time"),
         }
     }
 

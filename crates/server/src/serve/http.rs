@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -33,6 +34,8 @@ pub(super) struct Limits {
     pub(super) unread_time: Duration,
     /// How long requests may still run once the server stops.
     pub(super) grace: Duration,
+    /// How many connections are open, for those who watch.
+    pub(super) open: Arc<AtomicUsize>,
 }
 
 impl Limits {
@@ -43,6 +46,7 @@ impl Limits {
             request_time: Duration::from_secs(300),
             unread_time: Duration::from_secs(60),
             grace,
+            open: Arc::default(),
         }
     }
 }
@@ -71,17 +75,34 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             inner.call(request)
         });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let open = Open::new(&limits.open);
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "HTTP connection ended");
             }
-            drop(slot);
+            drop((slot, open));
         });
     }
 
     drop(listener);
     if tokio::time::timeout(limits.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!("HTTP requests still running after the time of grace are given up");
+    }
+}
+
+/// A connection that counts as open until this is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(open: &Arc<AtomicUsize>) -> Open {
+        open.fetch_add(1, Ordering::Relaxed);
+        Open(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -48,6 +48,7 @@ impl<H: Handler> Session<H> {
         match self.handler.authenticate(&login, &password).await {
             Ok(()) => {
                 self.logged_in = true;
+                self.slot.logged_in();
                 self.wire.deadline = self.began + self.terms.times.connection;
                 Ok(reply(235, 7, 0, "Authentication successful"))
             }

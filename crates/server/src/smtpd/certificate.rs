@@ -13,8 +13,11 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use store::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use super::facts::Facts;
+use crate::acme;
 use crate::config::Config;
 
 /// How often it is looked whether the files changed.
@@ -104,6 +107,13 @@ impl Files {
     }
 }
 
+/// The certificate of the server itself in a file that may hold a chain.
+pub(crate) fn first_of(path: &Path) -> Result<CertificateDer<'static>, CertificateError> {
+    let first = CertificateDer::pem_slice_iter(&read(path)?).next();
+    let first = first.ok_or_else(|| unreadable(path, "has no certificate in PEM form"))?;
+    first.map_err(|error| unreadable(path, error))
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     use std::io::Read;
 
@@ -136,26 +146,45 @@ fn make_self_signed(path: &Path, host: &str) -> Result<(), String> {
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: Files,
+    /// What is shown while those files are not there yet.
+    until_then: Option<Files>,
     current: RwLock<Arc<CertifiedKey>>,
 }
 
 impl Certificates {
     /// Those of the configuration; without any, one of our own.
     pub(crate) fn of(config: &Config) -> Result<Arc<Certificates>, CertificateError> {
+        let self_signed = || Files::self_signed(config.store.directory(), &config.ehlo_name.to_string());
         let files = match (&config.certificate, &config.certificate_key) {
             (Some(certificate), key) => {
                 Files { certificate: certificate.clone(), key: key.as_ref().unwrap_or(certificate).clone() }
             }
             (None, Some(_)) => return Err(CertificateError::KeyAlone),
-            (None, None) => Files::self_signed(config.store.directory(), &config.ehlo_name.to_string())?,
+            (None, None) if config.acme_names.is_empty() => self_signed()?,
+            (None, None) => {
+                let path = acme::Files::of(config).certificate();
+                let files = Files { certificate: path.clone(), key: path };
+                let until_then = if files.certificate.exists() { None } else { Some(self_signed()?) };
+                return Certificates::load_or(files, until_then);
+            }
         };
         Certificates::load(files)
     }
 
     /// Reads the files, whose faults are told now.
     pub(crate) fn load(files: Files) -> Result<Arc<Certificates>, CertificateError> {
-        let current = RwLock::new(files.load()?);
-        Ok(Arc::new(Certificates { files, current }))
+        Certificates::load_or(files, None)
+    }
+
+    fn load_or(files: Files, until_then: Option<Files>) -> Result<Arc<Certificates>, CertificateError> {
+        let current = RwLock::new(until_then.as_ref().unwrap_or(&files).load()?);
+        Ok(Arc::new(Certificates { files, until_then, current }))
+    }
+
+    /// When what is shown ends.
+    pub(crate) fn not_after(&self) -> Option<Timestamp> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Facts::of(current.cert.first()?.clone().into_owned()).map(|facts| facts.not_after)
     }
 
     /// TLS 1.2 and 1.3 with this certificate, whichever it is at the time.
@@ -177,7 +206,7 @@ impl Certificates {
                 _ = stop.wait_for(|stopping| *stopping) => return,
             };
             let now = self.files.look();
-            if now == seen && !asked {
+            if now == seen && !asked || self.until_then.is_some() && now[0].is_none() {
                 continue;
             }
             match self.files.load() {

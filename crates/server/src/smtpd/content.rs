@@ -7,7 +7,7 @@ use smtp::receive::{DataReceiver, has_bare_line_end};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::limits::{CHUNKS, MEMORY_OCTETS, MEMORY_WAIT, SWALLOW_OCTETS};
+use super::limits::{CHUNKS, MEMORY_COPIES, MEMORY_OCTETS, MEMORY_WAIT, SWALLOW_OCTETS};
 use super::session::Session;
 use super::{End, Handler, out_of_order, reply};
 
@@ -45,7 +45,7 @@ impl Share {
     /// Waits a while for room for so many octets, and says whether there is.
     async fn grow_to(&mut self, octets: usize) -> bool {
         let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = octets.div_ceil(UNIT).saturating_sub(held);
+        let missing = (octets * MEMORY_COPIES).div_ceil(UNIT).saturating_sub(held);
         if missing == 0 {
             return true;
         }

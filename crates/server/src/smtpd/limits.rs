@@ -7,8 +7,14 @@ use std::time::Duration;
 pub(crate) const CONNECTIONS: usize = 1000;
 /// Of these, from one address; of IPv6 one /64. An application with a pool of its own stays far below.
 pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 100;
+/// Connections before their login, from one network: of IPv4 a /24, of IPv6 a /48. Whoever holds a few addresses leaves room for
+/// others.
+pub(crate) const CONNECTIONS_BEFORE_LOGIN: usize = 50;
 /// Octets of messages that are in memory at the same time while they are received and worked on.
-pub(crate) const MEMORY_OCTETS: usize = 256 * 1024 * 1024;
+pub(crate) const MEMORY_OCTETS: usize = 512 * 1024 * 1024;
+/// How often a message is in memory at the same time while it is worked on: as it came, in normal form, and in wire form, with
+/// room to grow. It is counted so often.
+pub(crate) const MEMORY_COPIES: usize = 4;
 /// Longest wait for a share of that memory; then the message is refused for now.
 pub(crate) const MEMORY_WAIT: Duration = Duration::from_secs(10);
 /// Octets that are read beyond the size limit, only to find the end of a message that is refused. Then the connection ends.
@@ -20,6 +26,8 @@ pub(crate) const IDLE_COMMANDS: u32 = 200;
 pub(crate) const FAULTS: u32 = 20;
 /// RCPT commands in a transaction, refused ones too, for each recipient that is taken at most.
 pub(crate) const RCPT_PER_RECIPIENT: usize = 4;
+/// Trace fields of a message that has been going round in circles (RFC 5321 §6.3).
+pub(crate) const HOPS: usize = 100;
 /// BDAT commands of one message.
 pub(crate) const CHUNKS: u32 = 10_000;
 /// Messages on one connection.

@@ -5,16 +5,18 @@
 //!
 //! - [`session`]: commands and their order.  [`auth`]: logins.  [`content`]: messages, by DATA and by BDAT.
 //! - [`wire`]: lines and octets, with time limits, and the change to TLS.
-//! - [`listener`]: connections, how many, and how they end.  [`certificate`]: what they show, reloaded while they run.
+//! - [`trace`]: which way a message came.  [`listener`]: connections, how many, and how they end.  [`certificate`]: what they show, reloaded while they run.
 
 mod auth;
 pub(crate) mod certificate;
 mod content;
+pub(crate) mod facts;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod session;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trace;
 mod wire;
 
 use std::collections::HashSet;
@@ -68,14 +70,18 @@ pub(crate) struct Transaction {
     pub(crate) recipients: Vec<Rcpt>,
     /// What the client called itself, one word of printable ASCII.
     pub(crate) client: String,
+    /// It came over TLS.
+    pub(crate) secure: bool,
+    /// The client logged in.
+    pub(crate) logged_in: bool,
     known: HashSet<Address>,
     /// RCPT commands, refused ones too.
     attempts: usize,
 }
 
 impl Transaction {
-    fn new(mail: Mail, client: String) -> Transaction {
-        Transaction { mail, recipients: Vec::new(), client, known: HashSet::new(), attempts: 0 }
+    fn new(mail: Mail, client: String, secure: bool, logged_in: bool) -> Transaction {
+        Transaction { mail, recipients: Vec::new(), client, secure, logged_in, known: HashSet::new(), attempts: 0 }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::content::{Chunks, Memory};
 use super::limits::{FAULTS, IDLE_COMMANDS, MESSAGES, RCPT_PER_RECIPIENT};
+use super::listener::Slot;
 use super::wire::Wire;
 use super::{End, Handler, Terms, Transaction, out_of_order, reply};
 
@@ -20,6 +21,7 @@ pub(super) struct Session<H> {
     pub(super) terms: Arc<Terms>,
     pub(super) handler: H,
     pub(super) memory: Memory,
+    pub(super) slot: Slot,
     pub(super) began: Instant,
     pub(super) logged_in: bool,
     pub(super) wrong_passwords: u32,
@@ -41,6 +43,7 @@ impl<H: Handler> Session<H> {
         terms: Arc<Terms>,
         handler: H,
         memory: Memory,
+        slot: Slot,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> Session<H> {
         Session {
@@ -48,6 +51,7 @@ impl<H: Handler> Session<H> {
             terms,
             handler,
             memory,
+            slot,
             began: Instant::now(),
             logged_in: false,
             wrong_passwords: 0,
@@ -85,7 +89,11 @@ impl<H: Handler> Session<H> {
         self.wire.say(&Reply::new(220, [greeting.as_str()])).await?;
         loop {
             // Whoever has begun a message may finish it while the server stops.
-            let line = self.wire.line(self.transaction.is_none()).await?;
+            let mut line = self.wire.line(self.transaction.is_none()).await?;
+            if !self.terms.login && line.eq_ignore_ascii_case(b"RCPT TO:<Postmaster>") {
+                // Ours, whatever we are called (RFC 5321 §4.1.1.3).
+                line = format!("RCPT TO:<postmaster@{}>", self.terms.host).into();
+            }
             let is_rcpt = self.count_recipient(&line)?;
             let answer = match Request::parse(&line) {
                 Ok(request) => self.answer(request).await?,
@@ -201,7 +209,7 @@ impl<H: Handler> Session<H> {
 
     async fn mail(&mut self, mail: Mail) -> Reply {
         let Some((client, _)) = &self.client else { return out_of_order("Say EHLO first") };
-        let transaction = Transaction::new(mail, client.clone());
+        let transaction = Transaction::new(mail, client.clone(), self.wire.is_tls(), self.logged_in);
         let mail = &transaction.mail;
         if !self.may_send() {
             return match self.wire.is_tls() {
@@ -212,7 +220,7 @@ impl<H: Handler> Session<H> {
         if self.transaction.is_some() {
             return out_of_order("A message is begun; RSET takes it back");
         }
-        if mail.speaks_of_dsn() && !self.terms.dsn {
+        if mail.dsn.is_given() && !self.terms.dsn {
             return reply(555, 5, 4, "DSN is not offered");
         }
         if mail.requiretls && !self.wire.is_tls() {
@@ -238,7 +246,7 @@ impl<H: Handler> Session<H> {
         let Some(transaction) = self.transaction.as_mut().filter(|_| self.chunks.is_none()) else {
             return out_of_order("RCPT follows MAIL");
         };
-        if rcpt.speaks_of_dsn() && !self.terms.dsn {
+        if rcpt.dsn.is_given() && !self.terms.dsn {
             return reply(555, 5, 4, "DSN is not offered");
         }
         if !rcpt.is_ascii && !transaction.mail.smtputf8 {

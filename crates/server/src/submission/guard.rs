@@ -3,13 +3,12 @@
 //!
 //! A login that somebody else guesses at is not shut: addresses that it was used from stay welcome.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::limits::{FIRST_DELAY, FORGIVEN_AFTER, LONGEST_DELAY, REMEMBERED, WRONG_PER_ADDRESS, WRONG_PER_LOGIN};
+use crate::remembered::Remembered;
 use crate::smtpd::listener::network_of;
 
 /// The counters.
@@ -18,10 +17,10 @@ pub(super) struct Guard(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    addresses: Remembered<IpAddr, Level>,
-    logins: Remembered<String, Level>,
+    addresses: Remembered<IpAddr, Level, REMEMBERED>,
+    logins: Remembered<String, Level, REMEMBERED>,
     /// Pairs that were right once.
-    welcome: Remembered<(IpAddr, String), ()>,
+    welcome: Remembered<(IpAddr, String), (), REMEMBERED>,
 }
 
 /// How many wrong passwords there were, less those that are forgiven by now.
@@ -73,32 +72,6 @@ impl Guard {
     }
 }
 
-/// What was put last: at least [`REMEMBERED`] keys, and at most twice as many, so that nobody makes it grow.
-#[derive(Debug)]
-struct Remembered<K, V> {
-    new: HashMap<K, V>,
-    old: HashMap<K, V>,
-}
-
-impl<K, V> Default for Remembered<K, V> {
-    fn default() -> Remembered<K, V> {
-        Remembered { new: HashMap::new(), old: HashMap::new() }
-    }
-}
-
-impl<K: Hash + Eq, V: Copy> Remembered<K, V> {
-    fn get(&self, key: &K) -> Option<V> {
-        self.new.get(key).or_else(|| self.old.get(key)).copied()
-    }
-
-    fn put(&mut self, key: K, value: V) {
-        if self.new.len() >= REMEMBERED && !self.new.contains_key(&key) {
-            self.old = std::mem::take(&mut self.new);
-        }
-        self.new.insert(key, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,16 +112,5 @@ mod tests {
         }
         assert_eq!(guard.attempt(ip(22), "a@x", now), None);
         assert_eq!(guard.attempt(ip(1), "a@x", now), Some(FIRST_DELAY));
-    }
-
-    #[test]
-    fn memory_is_bounded_and_what_is_new_is_known() {
-        let mut remembered = Remembered::default();
-        for key in 0..REMEMBERED * 5 {
-            remembered.put(key, ());
-        }
-        assert!(remembered.new.len() + remembered.old.len() <= 2 * REMEMBERED);
-        let last = REMEMBERED * 5;
-        assert!((last - REMEMBERED..last).all(|key| remembered.get(&key).is_some()));
     }
 }

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use smtp::request::{Mail, Rcpt};
-use smtp::{Address, Domain, Reply, ReturnPath};
+use smtp::{Domain, Reply};
 use store::{Credential, Method, StoreError};
 
 use super::guard::Guard;
-use super::limits::{HOPS, LOGIN_OCTETS};
+use super::limits::LOGIN_OCTETS;
 use super::password::Busy;
-use crate::api::App;
 use crate::api::sending::{self, Origin, Refused, Submitted};
-use crate::api::time;
-use crate::smtpd::{Handler, Transaction, reply};
+use crate::api::{ApiError, App};
+use crate::smtpd::{Handler, Transaction, reply, trace};
 
 /// What all connections share.
 #[derive(Debug)]
@@ -124,53 +123,32 @@ impl Submission {
         transaction: Transaction,
         content: Vec<u8>,
     ) -> Result<String, Reply> {
-        if hops(&content) > HOPS {
+        if trace::goes_round(&content) {
             return Err(reply(554, 4, 6, "The message has been going round in circles"));
         }
         let domain = self.app.store.domain(domain).await.map_err(lost)?;
         let domain = domain.ok_or_else(|| reply(550, 7, 1, "The sending domain is no longer there"))?;
         let submitted = Submitted {
             content,
-            received: self.received(ip, &transaction),
-            null_return_path: transaction.mail.return_path == ReturnPath::Null,
+            received: trace::received(&transaction, ip, &self.host),
+            return_path: transaction.mail.return_path,
             requiretls: transaction.mail.requiretls,
-            recipients: transaction.recipients.into_iter().map(|rcpt| rcpt.address).collect::<Vec<Address>>(),
+            dsn: transaction.mail.dsn,
+            recipients: transaction.recipients.into_iter().map(|rcpt| (rcpt.address, rcpt.dsn)).collect(),
         };
         let name = domain.name.clone();
-        let ready = tokio::task::spawn_blocking(move || submitted.ready(&name)).await.map_err(|_| fault())?;
+        let template = submitted.template(&self.app.store, &name).await.map_err(|error| refused(&error))?;
+        let ready = tokio::task::spawn_blocking(move || submitted.ready(&name, template.as_ref()))
+            .await
+            .map_err(|_| fault())?;
         let ready = ready.map_err(|refused| match refused {
             Refused::Option(error) => reply(550, 7, 0, &error.text()),
             Refused::Message(error) if error.is_too_large() => reply(552, 3, 4, &error.text()),
             Refused::Message(error) => reply(550, 6, 0, &error.text()),
         })?;
         let origin = Origin { method: Method::Smtp, key_id: None, ip: Some(ip) };
-        sending::keep(&self.app, domain, origin, ready).await.map_err(|error| match error.is_for_now() {
-            true => reply(452, 3, 1, "The message cannot be kept now, try again later"),
-            false => reply(550, 7, 0, &error.text()),
-        })
+        sending::keep(&self.app, domain, origin, ready).await.map_err(|error| refused(&error))
     }
-
-    /// The trace field of a message (RFC 5321 §4.4).
-    fn received(&self, ip: IpAddr, transaction: &Transaction) -> String {
-        let is_name = |text: &str| {
-            text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
-        };
-        let client = if is_name(&transaction.client) { transaction.client.as_str() } else { "unknown" };
-        let address = match ip.to_canonical() {
-            IpAddr::V4(ip) => format!("[{ip}]"),
-            IpAddr::V6(ip) => format!("[IPv6:{ip}]"),
-        };
-        // RFC 3848, RFC 6531 §4.3. Whoever came this far logged in over TLS.
-        let protocol = if transaction.mail.smtputf8 { "UTF8SMTPSA" } else { "ESMTPSA" };
-        let date = time::to_date(time::now());
-        format!("Received: from {client} ({address})\r\n\tby {} with {protocol};\r\n\t{date}\r\n", self.host)
-    }
-}
-
-/// How many servers a message went through (RFC 5321 §6.3).
-fn hops(content: &[u8]) -> usize {
-    let lines = content.split(|b| *b == b'\n').take_while(|line| !matches!(*line, b"" | b"\r"));
-    lines.filter(|line| line.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"received:"))).count()
 }
 
 fn no_login_now() -> Reply {
@@ -178,6 +156,14 @@ fn no_login_now() -> Reply {
 }
 
 /// The store does not answer.
+/// The reply to what cannot be done, or not now.
+fn refused(error: &ApiError) -> Reply {
+    match error.is_for_now() {
+        true => reply(452, 3, 1, "The message cannot be kept now, try again later"),
+        false => reply(550, 7, 0, &error.text()),
+    }
+}
+
 fn lost(error: StoreError) -> Reply {
     tracing::error!(%error, "the store refused an operation");
     reply(451, 3, 0, "Nothing can be taken now, try again later")

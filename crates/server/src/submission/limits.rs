@@ -31,6 +31,3 @@ pub(crate) const FIRST_DELAY: Duration = Duration::from_millis(250);
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(8);
 /// Addresses, logins, and pairs of both that are remembered, of each kind twice as many at most.
 pub(crate) const REMEMBERED: usize = 10_000;
-
-/// Trace fields of a message that has been going round in circles (RFC 5321 §6.3).
-pub(crate) const HOPS: usize = 100;

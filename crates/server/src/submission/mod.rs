@@ -51,8 +51,7 @@ pub(crate) fn start(
         service: "submission",
         host: host.clone(),
         login: true,
-        // Turned on by whoever sends notifications.
-        dsn: false,
+        dsn: true,
         message_octets: MESSAGE_OCTETS as usize,
         recipients: RECIPIENTS,
         times: Times::default(),

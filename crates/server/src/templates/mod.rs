@@ -5,6 +5,7 @@
 //! over a loop over a loop ends with an error, also where it writes nothing.
 
 mod cache;
+mod dialect;
 mod nesting;
 
 use std::sync::OnceLock;
@@ -92,6 +93,7 @@ fn registry(escape: Escape) -> &'static Handlebars<'static> {
         // What others write does not belong into our log.
         registry.unregister_helper("log");
         registry.register_helper("equal", Box::new(Equal));
+        dialect::register(&mut registry);
         registry
     };
     match escape {
@@ -109,25 +111,26 @@ fn compile(source: &str) -> Result<Template, TemplateError> {
         return Err(TemplateError::TooLong);
     }
     nesting::check(source)?;
-    let mut template = Template::compile(source).map_err(|error| {
+    let mut template = Template::compile(&dialect::spell_out_this(source)).map_err(|error| {
         let place = error.pos().map(|(line, column)| format!("line {line}, column {column}: ")).unwrap_or_default();
         TemplateError::Syntax(format!("{place}{}", error.reason()))
     })?;
     let step =
         Template::compile(&format!("{{{{{STEP}}}}}")).map_err(|error| TemplateError::Syntax(error.to_string()))?;
-    count_steps(&mut template, &step)?;
+    prepare(&mut template, &step)?;
     Ok(template)
 }
 
-/// Puts a step before each body of a block; refuses what may call itself. The depth was checked before.
-fn count_steps(template: &mut Template, step: &Template) -> Result<(), TemplateError> {
+/// Puts a step before each body of a block, and rewrites what the dialect says; refuses what may call itself. The depth
+/// was checked before.
+fn prepare(template: &mut Template, step: &Template) -> Result<(), TemplateError> {
     for element in &mut template.elements {
         match element {
-            TemplateElement::HelperBlock(block) => count_in_block(block, step)?,
-            TemplateElement::RawString(_)
-            | TemplateElement::HtmlExpression(_)
-            | TemplateElement::Expression(_)
-            | TemplateElement::Comment(_) => {}
+            TemplateElement::HelperBlock(block) => prepare_block(block, step)?,
+            TemplateElement::HtmlExpression(expression) | TemplateElement::Expression(expression) => {
+                dialect::rewrite_expression(expression);
+            }
+            TemplateElement::RawString(_) | TemplateElement::Comment(_) => {}
             // Partials, decorators, and whatever a later version of the language brings.
             _ => return Err(TemplateError::Partial),
         }
@@ -135,9 +138,10 @@ fn count_steps(template: &mut Template, step: &Template) -> Result<(), TemplateE
     Ok(())
 }
 
-fn count_in_block(block: &mut HelperTemplate, step: &Template) -> Result<(), TemplateError> {
+fn prepare_block(block: &mut HelperTemplate, step: &Template) -> Result<(), TemplateError> {
+    dialect::rewrite_parameters(block);
     for body in [&mut block.template, &mut block.inverse].into_iter().flatten() {
-        count_steps(body, step)?;
+        prepare(body, step)?;
         body.elements.splice(0..0, step.elements.iter().cloned());
         body.mapping.splice(0..0, step.mapping.iter().cloned());
     }

@@ -39,6 +39,56 @@ fn templates_say_what_handlebars_js_says() {
 }
 
 #[test]
+fn a_dot_a_length_a_block_of_a_variable_and_text_are_as_in_handlebars_js() {
+    let variables = json!({
+        "list": ["a", ["b", null, 2.0], { "x": 1 }, true], "none": [], "yes": true, "no": false, "zero": 0, "text": "ä🐦",
+        "rows": [{ "x": 1, "y": [5, 6] }, { "x": 2, "y": [] }], "deep": { "a": { "length": 9 } }, "length": "own",
+        "it's": "quoted", "price": 10.50, "round": 1e20, "tiny": 1e-6, "zeros": -0.0, "huge": u64::MAX, "exact": 0.1,
+    });
+    for (source, expected) in [
+        ("{{#each list}}{{.}};{{/each}}", "a;b,,2;[object Object];true;"),
+        ("{{#with text}}{{ . }}{{{.}}}{{&.}}{{~.~}}{{#if .}}x{{/if}}{{/with}}", "ä🐦ä🐦ä🐦ä🐦x"),
+        ("{{lookup . \"length\"}} {{#each rows}}{{#if (lookup . \"x\")}}{{@index}} {{/if}}{{/each}}", "own 0 1 "),
+        // Dots that are something else.
+        ("a . b { . } {{! . }} {{!-- }} . --}} \\{{ . }} . {{[it's]}} . '", "a . b { . }   {{ . }} . quoted . '"),
+        (
+            "{{#equal \" . \" ' . '}}same{{/equal}}{{! don't }}{{#with yes}}{{.}}{{/with}} don't . {{!-- {{.}} --}}",
+            "sametrue don't . ",
+        ),
+        (
+            "{{list.length}} {{none.length}} {{text.length}} {{deep.a.length}} {{length}} {{zero.length}}",
+            "4 0 3 9 own ",
+        ),
+        (
+            "{{#if none.length}}some{{else}}none{{/if}}{{#if list.length}}some{{/if}}{{#each rows}}{{y.length}}{{/each}}",
+            "nonesome20",
+        ),
+        ("{{#equal list.length 4}}four{{/equal}}{{#with list}}{{this.length}}{{/with}}", "four4"),
+        (
+            "{{#rows}}{{@index}}:{{x}}{{#y}}({{this}}{{../x}}){{/y}}{{#unless @last}},{{/unless}}{{/rows}}",
+            "0:1(51)(61),1:2",
+        ),
+        (
+            "{{#none}}x{{else}}none{{/none}}{{#gone}}x{{^}}gone{{/gone}}{{#no}}x{{/no}}{{#yes}}{{zero}}{{/yes}}",
+            "nonegone0",
+        ),
+        ("{{#zero}}[{{.}}]{{/zero}}{{#deep}}{{#a}}{{length}}{{/a}}{{/deep}}{{#text}}{{.}}{{/text}}", "[0]9ä🐦"),
+        ("{{list}}|{{{deep}}}|{{none}}", "a,b,,2,[object Object],true|[object Object]|"),
+        (
+            "{{price}} {{round}} {{tiny}} {{zeros}} {{huge}}",
+            "10.5 100000000000000000000 0.000001 0 18446744073709551615",
+        ),
+    ] {
+        assert_eq!(html(source, variables.clone()).as_deref(), Ok(expected), "{source}");
+    }
+    // Whatever stands there, it ends.
+    for source in ["{{.", "{{ '. }}", "{{[.", "{{#each .", "{{{.}}"] {
+        assert!(matches!(check(source), Err(TemplateError::Syntax(_))), "{source}: {:?}", check(source));
+    }
+    assert!(matches!(html("{{#rows 1}}{{/rows}}", variables), Err(TemplateError::Render(_))));
+}
+
+#[test]
 fn what_is_no_template_is_refused_in_words() {
     for source in ["{{#if x}}", "{{/if}}", "{{#if x}}{{/each}}", "{{", "{{x", "{{}}"] {
         let error = check(source).unwrap_err();
@@ -93,6 +143,8 @@ fn a_template_bomb_ends_with_an_error() {
     let loops = "{{#each a}}{{#each ../a}}{{#each ../../a}}{{#each ../../../a}}{{/each}}{{/each}}{{/each}}{{/each}}";
     let started = Instant::now();
     assert_eq!(html(loops, json!({ "a": list })), Err(TemplateError::TooSlow));
+    let sections = json!({ "a": vec![json!({ "b": list }); 100] });
+    assert_eq!(html("{{#a}}{{#b}}{{/b}}{{/a}}", sections), Err(TemplateError::TooSlow));
     let twice = "{{#each a}}{{#each @root.a}}{{/each}}{{else}}{{#each a}}{{/each}}{{/each}}";
     assert_eq!(html(twice, json!({ "a": list })), Err(TemplateError::TooSlow));
     let long = format!("{{{{#each a}}}}{}{{{{/each}}}}", "x".repeat(90_000));

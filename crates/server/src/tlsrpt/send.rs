@@ -167,7 +167,9 @@ impl Sending {
             expires_at: None,
             template: None,
             copies: None,
+            tracking: None,
             recipients: vec![to.clone()],
+            dsn: None,
             api_key_id: None,
             originating_ip: None,
         };

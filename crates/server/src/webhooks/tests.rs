@@ -171,7 +171,9 @@ impl Scene {
             expires_at: None,
             copies: None,
             template: None,
+            tracking: None,
             recipients: vec!["b@receiver.test".parse().unwrap()],
+            dsn: None,
             api_key_id: None,
             originating_ip: None,
         };

@@ -118,6 +118,13 @@ async fn a_new_domain_has_a_key_of_its_own() {
     assert_eq!((&records[1]["name"], &records[1]["is_active"]), (&json!("pic._domainkey.new.example"), &json!(true)));
     let changed = server.put("/v3/domains/new.example/dkim_selector", &[("dkim_selector", "pac")]).await;
     assert_eq!(changed.json, json!({ "message": "DKIM selector changed" }));
+    // mailgun.js says it in the query.
+    let changed = send(server.request(Method::PUT, "/v3/domains/new.example/dkim_selector?dkim_selector=pec")).await;
+    assert_eq!(changed.json, json!({ "message": "DKIM selector changed" }));
+    let twice = server.put("/v3/domains/new.example/dkim_selector?dkim_selector=a", &[("dkim_selector", "b")]).await;
+    assert_eq!(twice.status, 400, "{}", twice.text);
+    let changed = server.put("/v3/domains/new.example/dkim_selector", &[("dkim_selector", "pac")]).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
     let authority = server.put("/v3/domains/new.example/dkim_authority", &[("self", "true")]).await.json;
     assert_eq!(authority["changed"], false);
     assert_eq!(authority["sending_dns_records"][1]["name"], "pac._domainkey.new.example");
@@ -183,4 +190,61 @@ async fn a_domain_is_verified_by_the_dns() {
     assert_eq!(server.get("/v4/domains?state=unverified").await.json["items"][0]["name"], "example.com");
     // A domain that is not verified sends all the same.
     assert_eq!(server.send(&[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_takes_the_place_of_another_once_its_record_is_published() {
+    let lab = Lab::empty().await.unwrap();
+    let server = Server::start_with(Dns::new(Some(lab.dns_addr()))).await;
+    let new = [("name", "new.test"), ("dkim_selector", "old")];
+    assert_eq!(server.post("/v4/domains", &new).await.status, 200);
+    let set = "/v1/dkim_management/domains/new.test/rotation";
+    let told = server.put(set, &[("rotation_enabled", "true"), ("rotation_interval", "30d")]).await;
+    let domain = &told.json["domain"];
+    assert_eq!((&domain["active_selector"], &domain["rotation_enabled"]), (&json!("old"), &json!("true")));
+    assert_eq!((&domain["rotation_interval"], &domain["records"]), (&json!("30d"), &json!([])), "{}", told.text);
+    let off = server.put(set, &[("rotation_enabled", "false")]).await;
+    assert_eq!(off.json["domain"]["rotation_interval"], "30d", "what is not given stays: {}", off.text);
+
+    let rotate = async || {
+        let answer = send(server.request(Method::POST, "/v1/dkim_management/domains/new.test/rotate")).await;
+        assert_eq!(answer.json["message"], "ok", "{}", answer.text);
+        answer.json["records"].as_array().unwrap().clone()
+    };
+    let active = async || {
+        let keys = server.get("/v4/domains/new.test/keys").await.json;
+        let keys = keys["items"].as_array().unwrap().clone();
+        let told = |key: &Value| format!("{} {}", key["selector"].as_str().unwrap(), key["active"]);
+        keys.iter().map(told).collect::<Vec<_>>()
+    };
+    let records = rotate().await;
+    let (name, selector) = (records[0]["name"].as_str().unwrap(), records[0]["identifier"].as_str().unwrap());
+    assert_eq!(active().await, ["old true", &format!("{selector} false")]);
+    assert_eq!(rotate().await, records, "one successor waits, however often it is asked for");
+
+    lab.dns().update(|zone| zone.txt(name, "v=DKIM1; k=rsa; p=AAAA"));
+    assert_eq!(rotate().await, records, "another key is published there");
+    lab.dns().update(|zone| zone.without(name).txt(name, records[0]["value"].as_str().unwrap()));
+    let verified = send(server.request(Method::PUT, "/v4/domains/new.test/verify")).await;
+    assert_eq!(active().await, ["old false", &format!("{selector} true")], "{}", verified.text);
+    assert_eq!(verified.json["sending_dns_records"][2]["is_active"], true, "{}", verified.text);
+    let next = rotate().await;
+    assert!(next.len() == 1 && next[0]["name"] != name, "the next one is another");
+}
+
+#[tokio::test]
+async fn bad_rotations_are_refused_by_name() {
+    let server = Server::start().await;
+    let path = "/v1/dkim_management/domains/example.com/rotation";
+    for (fields, message) in [
+        (&[][..], "rotation_enabled parameter is missing"),
+        (&[("rotation_enabled", "perhaps")], "'rotation_enabled' must be one of: yes, no, true, false"),
+        (&[("rotation_enabled", "yes"), ("rotation_interval", "4d")], "'rotation_interval' must be from 5d to 3650d"),
+        (&[("rotation_enabled", "yes"), ("days", "4")], "'days' is not a parameter"),
+    ] {
+        let answer = server.put(path, fields).await;
+        assert_eq!((answer.error(), &answer.json["Reason"]), ((400, message), &json!(message)), "{fields:?}");
+    }
+    let answer = server.post("/v1/dkim_management/domains/example.com/rotate", &[]).await;
+    assert_eq!(answer.error(), (400, "the domain has no active DKIM key that another could replace"));
 }

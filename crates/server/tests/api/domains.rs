@@ -44,6 +44,27 @@ async fn a_domain_is_made_read_changed_and_deleted_under_both_versions() {
     }
 }
 
+#[tokio::test]
+async fn what_a_domain_keeps_is_limited_and_never_more_than_what_holds_for_all() {
+    let server = Server::start().await;
+    let one = "/v4/domains/new.example";
+    let fields = [("name", "new.example"), ("message_ttl", "3600"), ("event_limit", "1000")];
+    let kept = |answer: &Value| {
+        let domain = &answer["domain"];
+        ["message_ttl", "event_retention", "event_limit", "message_limit"].map(|name| domain[name].as_u64())
+    };
+    let made = server.post("/v4/domains", &fields).await;
+    assert_eq!(kept(&made.json), [Some(3600), Some(2_592_000), Some(1000), None], "{}", made.text);
+    let changed = server.put(one, &[("event_retention", "7200"), ("message_limit", "5000"), ("event_limit", "")]).await;
+    assert_eq!(kept(&changed.json), [Some(3600), Some(7200), Some(1000), Some(5000)]);
+    let changed = server.put(one, &[("message_ttl", "604800"), ("event_limit", "default")]).await;
+    assert_eq!(kept(&changed.json), [Some(259_200), Some(7200), None, Some(5000)], "the server keeps three days");
+    assert_eq!(kept(&server.get(one).await.json), kept(&changed.json));
+    let refused = server.put(one, &[("message_ttl", "-1"), ("event_limit", "5")]).await;
+    assert_eq!(refused.error(), (400, "'message_ttl' must be a whole number from 0 to 315360000, or 'default'"));
+    assert_eq!(kept(&server.get(one).await.json), kept(&changed.json));
+}
+
 /// The shape that strict decoders want.
 fn assert_domain(domain: &Value, name: &str, require_tls: bool, skip_verification: bool) {
     let mut domain = domain.clone();
@@ -71,6 +92,9 @@ fn assert_domain(domain: &Value, name: &str, require_tls: bool, skip_verificatio
         "use_automatic_sender_security": false,
         "encrypt_incoming_message": false,
         "message_ttl": 259_200,
+        "event_retention": 2_592_000,
+        "event_limit": null,
+        "message_limit": null,
     });
     assert_eq!(domain, expected);
 }

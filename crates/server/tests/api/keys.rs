@@ -107,5 +107,8 @@ async fn whoever_guesses_waits_and_keeps_nobody_else_out() {
     let wait: u64 = last.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
     assert_eq!(server.get("/v4/domains").await.status, 200, "a good key is let in from the same address");
+    let made = server.post("/v1/keys", &[("role", "admin")]).await;
+    let fresh = made.json["key"]["secret"].as_str().unwrap();
+    assert_eq!(with(&server, fresh, Method::GET, "/v4/domains").await.status, 200, "also one that was never used");
     assert_eq!(send(server.anonymous(Method::GET, "/v4/domains")).await.status, 401, "no key is no guess");
 }

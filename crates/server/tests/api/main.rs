@@ -18,4 +18,5 @@ mod templates;
 mod tenants;
 mod tls;
 mod tls_reports;
+mod tracking;
 mod webhooks;

@@ -3,6 +3,7 @@
 use policy::tls::TlsSettings;
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::Timestamp;
 
 use crate::events::server_with_events;
 use crate::logs::post_json;
@@ -99,6 +100,16 @@ async fn bad_questions_about_counts_are_refused_by_name() {
         ("/v3/example.com/tags?limit=0", "'limit' must be a number from 1 to 1000"),
         ("/v3/example.com/tags?page=second", "'page' must be one of"),
         ("/v3/example.com/tag", "'tag' is missing"),
+        ("/v3/example.com/tag/stats/aggregates?tag=one", "'type' is missing: provider"),
+        ("/v3/example.com/tag/stats/aggregates?tag=one&type=country", "'type': counts are not kept by 'country'"),
+        ("/v3/stats/total/domains?event=failed", "'timestamp' is missing"),
+        ("/v3/stats/total/domains?event=failed&timestamp=now", "'timestamp' is neither"),
+        ("/v3/stats/total/domains?event=failed&timestamp=0&limit=0", "'limit' must be a number from 1 to"),
+        ("/v3/stats/total?event=failed&group=tag", "'group' is not a parameter"),
+        ("/v3/stats/filter?event=failed&filter=colour:red", "'filter': 'colour' is not one of"),
+        ("/v3/stats/filter?event=failed&filter=tag", "'filter' has nothing to compare tag with"),
+        ("/v3/stats/filter?event=failed&group=country", "'group': 'country' is not one of"),
+        ("/v3/stats/filter?event=failed&group=ip&filter=tag:one", "'filter' and 'group' can name only one of"),
     ] {
         let answer = server.get(path).await;
         assert!(answer.status == 400 && answer.error().1.starts_with(start), "{path}: {}", answer.text);
@@ -134,6 +145,94 @@ async fn stats_have_every_part_of_the_time() {
 }
 
 #[tokio::test]
+async fn stats_are_told_apart_by_one_thing() {
+    let server = server_with_events().await;
+    server.add_domain("second.example", TlsSettings::default()).await;
+    server.send_for("second.example", &[("from", "a@second.example"), ("o:tag", "two")]).await;
+    let told = |answer: &Answer, name: &str| {
+        let stats = answer.json["stats"].as_array().unwrap_or_else(|| panic!("{}", answer.text));
+        let one = |part: &Value| format!("{} {}", part[name].as_str().unwrap_or("-"), part["accepted"]["total"]);
+        stats.iter().map(one).collect::<Vec<_>>()
+    };
+    let now = Timestamp::now().as_micros() / 1_000_000;
+    for (path, name, expected) in [
+        ("/v3/stats/filter?event=accepted&group=domain", "domain", vec!["example.com 4", "second.example 1"]),
+        ("/v3/stats/filter?event=accepted&group=tag", "tag", vec!["one 1", "three 1", "two 3"]),
+        (
+            "/v3/stats/filter?event=accepted&group=tag&filter=domain:example.com",
+            "tag",
+            vec!["one 1", "three 1", "two 2"],
+        ),
+        ("/v3/stats/filter?event=accepted&group=provider", "provider", vec!["example.net 4", "example.org 1"]),
+        ("/v3/stats/filter?event=accepted&group=total&filter=tag:Two", "tag", vec!["- 3"]),
+        ("/v3/stats/filter?event=accepted&group=domain&filter=provider:example.org", "domain", vec!["example.com 1"]),
+        (
+            &format!("/v3/stats/total/domains?event=accepted&timestamp={now}"),
+            "domain",
+            vec!["example.com 4", "second.example 1"],
+        ),
+        (&format!("/v3/stats/total/domains?event=accepted&timestamp={now}&limit=1"), "domain", vec!["example.com 4"]),
+        ("/v3/stats/total/domains?event=accepted&timestamp=86400", "domain", vec![]),
+    ] {
+        assert_eq!(told(&server.get(path).await, name), expected, "{path}");
+    }
+    let answer = server.get("/v3/stats/filter?event=accepted&group=hour&duration=2h").await;
+    assert_eq!(answer.json["resolution"], "hour", "{}", answer.text);
+    assert_eq!(answer.json["stats"].as_array().unwrap().len(), 3, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn providers_are_the_domains_of_recipients() {
+    let server = server_with_events().await;
+    let answer = server.get("/v3/example.com/aggregates/providers").await;
+    let of_net = json!({
+        "accepted": 3, "delivered": 2, "failed": 0, "opened": 0, "clicked": 0, "unsubscribed": 0, "complained": 0,
+        "tls-verified": 1, "tls-encrypted": 0, "plaintext": 1,
+    });
+    assert_eq!(answer.json["providers"]["example.net"], of_net, "{}", answer.text);
+    assert_eq!(answer.json["providers"]["example.org"]["failed"], 1);
+    let names = server.get("/v3/domains/example.com/tag/providers").await;
+    assert_eq!(names.json, json!({ "items": ["example.net", "example.org"] }));
+    let by_query = server.get("/v3/example.com/tag/stats/aggregates?tag=TWO&type=provider").await;
+    let by_path = server.get("/v3/example.com/tags/two/stats/aggregates/providers").await;
+    assert_eq!(by_query.json["provider"], by_path.json["providers"], "{}", by_path.text);
+    assert_eq!(by_path.json["providers"]["example.net"]["plaintext"], 1, "{}", by_path.text);
+    assert_eq!(by_path.json["providers"]["example.org"]["failed"], 1, "{}", by_path.text);
+    assert_eq!(server.get("/v3/example.com/tags/none/stats/aggregates/providers").await.status, 404);
+}
+
+#[tokio::test]
+async fn usage_is_what_was_processed() {
+    let server = server_with_events().await;
+    let answer = post_json(&server, "/v1/analytics/usage/metrics", &json!({ "include_aggregates": true })).await;
+    let all = &answer.json["aggregates"]["metrics"];
+    assert_eq!((&all["processed_count"], &all["seed_test_count"]), (&json!(3), &json!(0)), "{}", answer.text);
+    for (body, start) in [
+        (json!({ "metrics": ["delivered_count"] }), "'delivered_count' is not a metric"),
+        (json!({ "dimensions": ["tag"] }), "'tag' is not a dimension of usage"),
+    ] {
+        let answer = post_json(&server, "/v1/analytics/usage/metrics", &body).await;
+        assert!(answer.status == 400 && answer.error().1.starts_with(start), "{body}: {}", answer.text);
+    }
+}
+
+/// The older of the paths, which official clients still use.
+#[tokio::test]
+async fn tags_are_also_named_by_the_path() {
+    let server = server_with_events().await;
+    let answer = server.put("/v3/example.com/tags/Two", &[("description", "all of it")]).await;
+    assert_eq!(answer.error(), (200, "Tag updated"));
+    assert_eq!(server.get("/v3/example.com/tags/two").await.json["description"], "all of it");
+    let answer = server.get("/v3/example.com/tags/two/stats?event=accepted").await;
+    assert_eq!((answer.status, answer.json["tag"].as_str()), (200, Some("two")), "{}", answer.text);
+    let twice = server.get("/v3/example.com/tags/two?tag=one").await;
+    assert_eq!(twice.error(), (400, "'tag' is given more than once, with different values"));
+    let answer = send(server.request(Method::DELETE, "/v3/example.com/tags/two")).await;
+    assert_eq!(answer.error(), (200, "Tag deleted"));
+    assert_eq!(server.get("/v3/example.com/tags/two").await.error(), (404, "tag not found"));
+}
+
+#[tokio::test]
 async fn tags_are_listed_described_and_deleted() {
     let server = server_with_events().await;
     let page = server.get("/v3/example.com/tags?limit=2").await;
@@ -154,19 +253,29 @@ async fn tags_are_listed_described_and_deleted() {
     let answer = server.put("/v3/example.com/tag?tag=two", &[("description", &long)]).await;
     assert_eq!(answer.error(), (400, "'description' is longer than 1000 octets"));
 
+    let body = json!({ "include_metrics": true, "pagination": { "limit": 1, "sort": "lastseen:desc" } });
+    let found = post_json(&server, "/v1/analytics/tags", &body).await;
+    assert_eq!(found.json["pagination"]["sort"], "lastseen:desc", "{}", found.text);
+    assert_eq!(found.json["items"][0]["metrics"]["accepted_count"], 1, "{}", found.text);
+    let body = json!({ "pagination": { "sort": "size:desc" } });
+    let refused = post_json(&server, "/v1/analytics/tags", &body).await;
+    assert_eq!(refused.error(), (400, "'sort': 'size:desc' is not tag or lastseen, with :asc or :desc"));
+
     let body = json!({ "tag": "t", "pagination": { "include_total": true, "sort": "tag:desc" } });
     let found = post_json(&server, "/v1/analytics/tags", &body).await;
     assert_eq!((&found.json["pagination"]["total"], &found.json["items"][0]["tag"]), (&json!(2), &json!("two")));
     let named = json!({ "tag": "three", "description": "third" });
     let answer = send(server.request(Method::PUT, "/v1/analytics/tags").json(&named)).await;
     assert_eq!(answer.error(), (200, "Tag updated"));
-    let answer = send(server.request(Method::DELETE, "/v1/analytics/tags").json(&json!({ "tag": "three" }))).await;
+    let answer = send(server.request(Method::DELETE, "/v1/analytics/tags?tag=three")).await;
+    assert_eq!(answer.error(), (200, "Tag deleted"));
+    let answer = send(server.request(Method::DELETE, "/v1/analytics/tags").json(&json!({ "tag": "one" }))).await;
     assert_eq!(answer.error(), (200, "Tag deleted"));
     let answer = send(server.request(Method::DELETE, "/v3/example.com/tag?tag=two")).await;
     assert_eq!(answer.error(), (200, "Tag deleted"));
     assert_eq!(server.get("/v3/example.com/tag?tag=two").await.error(), (404, "tag not found"));
     assert_eq!(
         server.get("/v1/analytics/tags/limits").await.json,
-        json!({ "limit": 5000, "count": 1, "limit_reached": false })
+        json!({ "limit": 5000, "count": 0, "limit_reached": false })
     );
 }

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::support::{Server, content, file, send};
 
+const NO_TRACKING: &str = "tracking is not possible here: neither 'tracking_url' nor 'public_url' is configured";
+
 #[tokio::test]
 async fn a_message_is_kept_before_it_is_promised() {
     let server = Server::start().await;
@@ -67,8 +69,9 @@ async fn multipart_carries_files_headers_and_variables() {
     assert_eq!(event["tags"], json!(["one", "two"]));
     assert_eq!(event["message"]["headers"]["subject"], "Grüße");
     assert_eq!(event["message"]["headers"]["from"], "Jörg <joerg@example.com>");
-    assert_eq!(event["message"]["attachments"][0]["filename"], "vedhæftet fil.csv");
-    assert_eq!(event["message"]["attachments"][0]["size"], 4);
+    let files = &event["message"]["attachments"];
+    assert_eq!((&files[0]["filename"], &files[1]["filename"]), (&json!("logo.png"), &json!("vedhæftet fil.csv")));
+    assert_eq!(files[1]["size"], 4);
     let content = content(&server, &server.claim().await[0]).await;
     assert!(content.contains("\r\nX-Own: own\r\n"), "{content}");
     assert!(content.contains("\r\nReply-To: "), "{content}");
@@ -152,7 +155,7 @@ async fn a_bad_request_keeps_nothing() {
         ("o:deliverytime", "soon", "soon is not an RFC-2822 compliant date".to_owned()),
         ("o:deliverytime", "99999999999", "o:deliverytime is more than 7 days ahead".to_owned()),
         ("o:tag", "größe", "o:tag must be printable ASCII and not empty".to_owned()),
-        ("o:tracking", "yes", "'o:tracking' is not supported yet, only 'no' is".to_owned()),
+        ("o:tracking", "yes", NO_TRACKING.to_owned()),
         ("template", "x", "template 'x' not found".to_owned()),
         ("recipient-variables", "{", "'recipient-variables' parameter is not a valid JSON".to_owned()),
         ("v:x", &big, "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total".to_owned()),

@@ -1,6 +1,7 @@
 //! Templates: kept, listed, and made into mail.
 
 use reqwest::Method;
+use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
 use crate::support::{Server, content, send};
@@ -49,6 +50,11 @@ async fn a_template_and_its_versions_live_as_mailguns_do() {
         (&json!("new"), &json!("c"), &json!(true))
     );
 
+    let refused = server.put(&format!("{versions}/initial/copy/v3"), &[("comments", "copied")]).await;
+    assert_eq!(refused.error(), (400, "'comments' is not a parameter"));
+    let answer = server.put(&format!("{versions}/initial/copy/v4"), &[("comment", "in a form")]).await;
+    assert_eq!(answer.json["version"]["comment"], "in a form", "{}", answer.text);
+    assert_eq!(send(server.request(Method::DELETE, &format!("{versions}/v4"))).await.status, 200);
     let answer = server.put(&format!("{versions}/initial/copy/v3?comment=copied"), &[]).await;
     assert_eq!(
         (&answer.json["message"], &answer.json["version"]["tag"]),
@@ -138,6 +144,69 @@ async fn a_message_is_made_of_a_template() {
 }
 
 #[tokio::test]
+async fn a_whole_message_is_given_the_html_of_a_template() {
+    let server = Server::start().await;
+    let headers = r#"{"From": "{{shop}} <shop@example.com>", "Subject": "Hi {{name}}"}"#;
+    made(&server, &[("name", "welcome"), ("template", "<p>one {{name}}</p>"), ("headers", headers)]).await;
+    server.post(&format!("{ALL}/welcome/versions"), &[("template", "<p>two {{name}}</p>"), ("tag", "v2")]).await;
+    let named = "From: a@example.com\r\nX-Mailgun-Template-Name: welcome\r\nX-Mailgun-Template-Version: v2\r\n\
+        X-Mailgun-Template-Variables: {\"name\":\r\n \"Ann & Bob\"}\r\nX-Odd: kept\r\n\r\nthe text\r\n";
+    let bare = "X-Odd: kept\r\n\r\n";
+    let variables = r#"{"name": "Ann & Bob", "shop": "S"}"#;
+    for (fields, told, expected) in [
+        (
+            &[("message", named)][..],
+            json!({ "name": "welcome", "version": "v2", "is-text": false }),
+            &["From: a@example.com\r\n", "<p>two Ann &amp; Bob</p>", "\r\nthe text\r\n"][..],
+        ),
+        (
+            &[("message", bare), ("template", "welcome"), ("t:variables", variables), ("t:text", "yes")],
+            json!({ "name": "welcome", "version": "initial", "is-text": true }),
+            &["<shop@example.com>\r\n", "<p>one Ann &amp; Bob</p>", "\r\none Ann & Bob\r\n", "Subject: Hi Ann & Bob"],
+        ),
+        (
+            &[("message", bare), ("h:X-Mailgun-Template-Name", "Welcome"), ("v:name", "Eve"), ("h:Subject", "own")],
+            json!({ "name": "welcome", "version": "initial", "is-text": false }),
+            &["<p>one Eve</p>", "Subject: own\r\n"],
+        ),
+    ] {
+        let fields: Vec<_> = [("to", "b@example.net")].into_iter().chain(fields.iter().copied()).collect();
+        let answer = server.post_multipart("/v3/example.com/messages.mime", multipart(&fields)).await;
+        assert_eq!(answer.status, 200, "{fields:?}: {}", answer.text);
+        let kept = content(&server, &server.claim().await.remove(0)).await;
+        for part in expected {
+            assert!(kept.contains(part), "{part}: {kept}");
+        }
+        assert_eq!(server.events("").await[0]["template"], told);
+    }
+}
+
+#[tokio::test]
+async fn what_a_template_cannot_do_for_a_whole_message_is_refused() {
+    let server = Server::start().await;
+    made(&server, &[("name", "t"), ("template", "<p>{{name}}</p>")]).await;
+    let message = "From: a@example.com\r\n\r\nx\r\n";
+    let html = "From: a@example.com\r\nContent-Type: text/html\r\n\r\n<p>mine</p>\r\n";
+    let headers = "From: a@example.com\r\nX-Mailgun-Template-Name: u\r\n\r\nx\r\n";
+    let variables = "From: a@example.com\r\nX-Mailgun-Template-Variables: [1]\r\n\r\nx\r\n";
+    for (fields, expected) in [
+        (&[("message", message), ("template", "u")][..], "template 'u' not found"),
+        (&[("message", headers)], "template 'u' not found"),
+        (&[("message", headers), ("template", "t")], "'template' is given more than once, with different values"),
+        (&[("message", html), ("template", "t")], "Only one parameters 'html' or 'template' is allowed"),
+        (&[("message", message), ("t:version", "v2")], "parameters starting with t: need a 'template'"),
+        (&[("message", variables)], "'X-Mailgun-Template-Variables' parameter is not a valid JSON"),
+        (&[("message", "X-Odd: 1\r\n\r\nx"), ("template", "t")], "the message has no From"),
+    ] {
+        let fields: Vec<_> = [("to", "b@example.net")].into_iter().chain(fields.iter().copied()).collect();
+        let answer = server.post_multipart("/v3/example.com/messages.mime", multipart(&fields)).await;
+        assert_eq!(answer.status, 400, "{fields:?}");
+        assert_eq!(answer.error().1, expected, "{fields:?}");
+    }
+    server.assert_nothing_kept("bad templates").await;
+}
+
+#[tokio::test]
 async fn copies_are_made_of_the_template_each_for_itself() {
     let server = Server::start().await;
     let source = "<p>{{#if vip}}Dear{{else}}Hi{{/if}} {{name}}</p>";
@@ -185,4 +254,8 @@ async fn what_a_template_cannot_do_is_refused() {
     let long = "x".repeat(100 * 1024 + 1);
     let answer = server.post(ALL, &[("name", "x"), ("template", &long)]).await;
     assert_eq!(answer.error(), (400, "'template' is not valid: it is longer than 100 kB"));
+}
+
+fn multipart(fields: &[(&str, &str)]) -> Form {
+    fields.iter().fold(Form::new(), |form, (name, value)| form.text((*name).to_owned(), (*value).to_owned()))
 }

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use crate::world::{DOMAIN, World};
 
 /// Another server, which reports.
-struct Reporter(BufReader<TcpStream>);
+pub(crate) struct Reporter(BufReader<TcpStream>);
 
 impl Reporter {
-    async fn connect(address: SocketAddr) -> Reporter {
+    pub(crate) async fn connect(address: SocketAddr) -> Reporter {
         let mut reporter = Reporter(BufReader::new(TcpStream::connect(address).await.unwrap()));
         assert!(reporter.reply().await.starts_with("220 "));
         let offered = reporter.ask("EHLO mx.good.test").await;
@@ -33,12 +33,12 @@ impl Reporter {
         }
     }
 
-    async fn ask(&mut self, line: &str) -> String {
+    pub(crate) async fn ask(&mut self, line: &str) -> String {
         self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
         self.reply().await
     }
 
-    async fn send(&mut self, to: &str, mail: &str) -> String {
+    pub(crate) async fn send(&mut self, to: &str, mail: &str) -> String {
         assert_eq!(self.ask("MAIL FROM:<>").await, "250 2.1.0 Sender OK");
         assert_eq!(self.ask(&format!("RCPT TO:<{to}>")).await, "250 2.1.5 Recipient OK");
         assert!(self.ask("DATA").await.starts_with("354 "));
@@ -47,7 +47,7 @@ impl Reporter {
 }
 
 /// A report of this action about a recipient.
-fn report(recipient: &str, action: &str, status: &str) -> String {
+pub(crate) fn report(recipient: &str, action: &str, status: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.good.test\r\nTo: <x@y.example>\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/report; report-type=delivery-status; boundary=\"b/1\"\r\n\r\n--b/1\r\n\r\nSorry.\r\n--b/1\r\n\
@@ -58,20 +58,25 @@ fn report(recipient: &str, action: &str, status: &str) -> String {
 }
 
 /// A server that receives reports, and whose domain has the records that this takes.
-async fn world() -> World {
+pub(crate) async fn world(settings: &[(&'static str, &str)]) -> World {
     let mut lab = Lab::empty().await.unwrap();
     lab.add("good", Behaviour::default()).await.unwrap();
-    let world = World::start_with(lab, &[("bounce_listen", "127.0.0.1:0")]).await;
+    let world = World::start_with(lab, &[&[("bounce_listen", "127.0.0.1:0")], settings].concat()).await;
+    with_records(&world);
+    world
+}
+
+/// Publishes the records that return paths of ours need.
+pub(crate) fn with_records(world: &World) {
     world.lab.dns().update(|zone| {
         let host = format!("bounces.{DOMAIN}");
         let zone = zone.a("waxwing.sender.example", "192.0.2.7".parse().unwrap());
         zone.mx(&host, 10, "waxwing.sender.example").txt(&host, "v=spf1 a:waxwing.sender.example ~all")
     });
-    world
 }
 
 /// Sends, waits until all is delivered, and gives the Message-ID and the return path of the last transaction.
-async fn delivered(world: &World, to: &str) -> (String, String) {
+pub(crate) async fn delivered(world: &World, to: &str) -> (String, String) {
     let id = world.send(to, &[]).await;
     for event in world.events_of(&id, to.split(',').count()).await {
         assert_eq!(event["event"], "delivered", "{event:#}");
@@ -86,7 +91,7 @@ async fn failures(world: &World, id: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_after_the_delivery_becomes_an_event() {
-    let mut world = world().await;
+    let mut world = world(&[]).await;
     let (_, own) = delivered(&world, "a@good.test").await;
     assert_eq!(own, "me@sender.example", "nobody has looked for the records yet");
     let verified = world.put(&format!("/v4/domains/{DOMAIN}/verify"), &[]).await;
@@ -135,7 +140,7 @@ async fn a_failure_after_the_delivery_becomes_an_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_recipients_the_one_that_is_named_fails() {
-    let world = world().await;
+    let world = world(&[]).await;
     world.put(&format!("/v4/domains/{DOMAIN}/verify"), &[]).await;
     let (id, path) = delivered(&world, "a@good.test,b@good.test").await;
     assert_eq!(world.lab.receiver("good").messages().last().unwrap().recipients.len(), 2, "one transaction still");
@@ -149,7 +154,7 @@ async fn of_several_recipients_the_one_that_is_named_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_else_is_taken() {
-    let world = world().await;
+    let world = world(&[]).await;
     world.put(&format!("/v4/domains/{DOMAIN}/verify"), &[]).await;
     let (_, path) = delivered(&world, "a@good.test").await;
     let (local, host) = path.split_once('@').unwrap();
@@ -157,9 +162,15 @@ async fn nothing_else_is_taken() {
     let mut reporter = Reporter::connect(world.bounces()).await;
     assert_eq!(reporter.ask("AUTH PLAIN AGEAYg==").await, "502 5.5.1 AUTH is not offered");
     assert_eq!(reporter.ask("MAIL FROM:<spam@spam.test>").await, "250 2.1.0 Sender OK");
-    for to in
-        [&*forged, "a@good.test", "me@sender.example", &format!("{local}@good.test"), &format!("postmaster@{host}")]
-    {
+    for to in [
+        &*forged,
+        "a@good.test",
+        "me@sender.example",
+        &format!("{local}@good.test"),
+        "postmaster@good.test",
+        "fbl@bounces.good.test",
+        "tls-reports@sender.example",
+    ] {
         let answer = reporter.ask(&format!("RCPT TO:<{to}>")).await;
         assert_eq!(answer, "550 5.7.1 Only reports about mail of this server are taken here", "{to}");
     }

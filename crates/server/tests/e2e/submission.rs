@@ -60,6 +60,25 @@ async fn a_message_travels_with_its_options_and_without_their_headers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_named_by_a_header() {
+    let world = world_with("good").await;
+    world.post(&format!("/v3/{DOMAIN}/templates"), &[("name", "hi"), ("template", "<p>Hi {{name}}</p>")]).await;
+    let mut client = world.log_in().await;
+    let named = |name: &str| {
+        format!(
+            "{HEADER}X-Mailgun-Template-Name: {name}\r\nX-Mailgun-Template-Variables: {{\"name\": \"Ann\"}}\r\n\r\nHi"
+        )
+    };
+    let refused = client.send("", &["a@good.test"], &named("nobody")).await;
+    assert!(refused.starts_with("550 5.7.0 template 'nobody' not found"), "{refused}");
+    let id = id_of(&client.send("", &["a@good.test"], &named("Hi")).await);
+    assert_eq!(world.events_of(&id, 1).await[0]["event"], "delivered");
+    assert_eq!(accepted(&world, &id).await["template"]["name"], "hi");
+    let arrived = world.lab.receiver("good").messages()[0].text();
+    assert!(arrived.contains("<p>Hi Ann</p>") && !arrived.contains("X-Mailgun-"), "{arrived}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_recipient_gets_a_copy_of_its_own_if_asked_for() {
     let world = world_with("good").await;
     let mut client = world.log_in().await;

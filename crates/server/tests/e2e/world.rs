@@ -110,6 +110,11 @@ impl World {
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     }
 
+    /// What a command prints, however it ends.
+    pub(crate) fn said(&self, arguments: &[&str]) -> String {
+        String::from_utf8(self.run_tool(arguments).stdout).unwrap()
+    }
+
     fn run_tool(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_waxwing"));
         command.args(arguments).env_clear();

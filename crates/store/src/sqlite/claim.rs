@@ -6,12 +6,13 @@ use std::sync::Arc;
 use policy::site::Site;
 use rusqlite::{OptionalExtension, Rows, params};
 use smtp::Domain;
+use smtp::dsn::RcptDsn;
 
-use super::Engine;
 use super::queue::{give_up, give_up_destination};
 use super::row::{from_json, get, number, optional_json, optional_time, parsed, resolved, time, to_json};
 use super::site::{hold_destination, hold_site, refresh, refresh_site};
 use super::writer::Writing;
+use super::{Engine, dsn};
 use crate::{
     Claim, ClaimedRecipient, Gate, Held, Job, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room, StoreError,
     Timestamp,
@@ -42,7 +43,8 @@ pub(super) const DUE_OF_MESSAGE: &str = "
 /// A recipient alone, where each one gets a copy of its own.
 const ONE_OF_MESSAGE: &str = "
     SELECT id, address, attempts FROM recipient
-    WHERE id = ?1 AND EXISTS (SELECT 1 FROM message WHERE message.id = recipient.message AND copy_plan IS NOT NULL)";
+    WHERE id = ?1 AND EXISTS (SELECT 1 FROM message
+        WHERE message.id = recipient.message AND (copy_plan IS NOT NULL OR tracking IS NOT NULL))";
 
 pub(super) const DESTINATIONS_OF_SITE: &str =
     "SELECT name FROM destination INDEXED BY destination_site WHERE site = ?1 AND due_at IS NOT NULL";
@@ -67,7 +69,7 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan, tracking
     FROM message WHERE id = ?1";
 
 impl Engine {
@@ -273,7 +275,9 @@ fn claimed(mut rows: Rows<'_>) -> Result<(Vec<ClaimedRecipient>, Vec<RecipientId
     while let Some(row) = rows.next()? {
         let id = RecipientId(get(row, "id")?);
         match (parsed(row, "address"), get(row, "attempts")) {
-            (Ok(address), Ok(attempts)) => recipients.push(ClaimedRecipient { id, address, attempts }),
+            (Ok(address), Ok(attempts)) => {
+                recipients.push(ClaimedRecipient { id, address, attempts, dsn: RcptDsn::default() });
+            }
             _ => unreadable.push(id),
         }
     }
@@ -323,7 +327,7 @@ fn lease_each(writing: &Writing<'_>, overdue: &Overdue, mut rows: Rows<'_>) -> R
         let id = RecipientId(get(row, "id")?);
         match (parsed::<Domain>(row, "destination"), parsed(row, "address"), get(row, "attempts")) {
             (Ok(destination), Ok(address), Ok(attempts)) => {
-                let recipient = ClaimedRecipient { id, address, attempts };
+                let recipient = ClaimedRecipient { id, address, attempts, dsn: RcptDsn::default() };
                 found.push((MessageId(get(row, "message")?), destination, recipient));
             }
             _ => unreadable.push(id),
@@ -352,6 +356,12 @@ fn job_of(
     let mut select = writing.connection.prepare_cached(JOB)?;
     let mut rows = select.query([message.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
+    let mut recipients = recipients;
+    let ids = recipients.iter().map(|recipient| recipient.id);
+    let dsn = dsn::asked(writing.connection, message, ids)?.map(|(mail, of_recipients)| {
+        recipients.iter_mut().zip(of_recipients).for_each(|(recipient, asked)| recipient.dsn = asked);
+        mail
+    });
     Ok(Some(Job {
         message,
         domain: parsed(row, "domain")?,
@@ -366,8 +376,11 @@ fn job_of(
         size: get::<i64>(row, "size")?.unsigned_abs(),
         recipients,
         copy_plan: optional_json(row, "copy_plan")?,
+        tracking: optional_json(row, "tracking")?,
         expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
+        dsn,
+        is_notification: dsn::is_notification(writing.connection, message)?,
     }))
 }
 

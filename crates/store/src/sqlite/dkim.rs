@@ -41,7 +41,8 @@ const LIST: &str = "
 const SIGNERS: &str = "
     SELECT id, selector, private_key FROM dkim_key WHERE domain = ?1 AND active = 1
     ORDER BY rsa_bits IS NULL, id";
-const SET_ACTIVE: &str = "UPDATE dkim_key SET active = ?2 WHERE id = ?1";
+/// What a person turns on or off is no longer retired by rotation.
+const SET_ACTIVE: &str = "UPDATE dkim_key SET active = ?2, retired_at = NULL WHERE id = ?1";
 const RENAME: &str = "UPDATE dkim_key SET selector = ?2 WHERE id = ?1";
 const IS_LAST_ACTIVE: &str = "
     SELECT active AND NOT EXISTS (
@@ -189,13 +190,13 @@ fn find(connection: &Connection, domain: &Domain, selector: &Domain) -> Result<O
     Ok(find.query_row([domain.as_str(), selector.as_str()], |row| row.get(0)).optional()?)
 }
 
-fn of_id(connection: &Connection, id: i64) -> Result<Option<DkimKey>, StoreError> {
+pub(super) fn of_id(connection: &Connection, id: i64) -> Result<Option<DkimKey>, StoreError> {
     let mut select = connection.prepare_cached(OF_ID)?;
     let mut rows = select.query([id])?;
     rows.next()?.map(key_of).transpose()
 }
 
-fn key_of(row: &Row<'_>) -> Result<DkimKey, StoreError> {
+pub(super) fn key_of(row: &Row<'_>) -> Result<DkimKey, StoreError> {
     Ok(DkimKey {
         id: DkimKeyId(get(row, "id")?),
         domain: parsed(row, "domain")?,

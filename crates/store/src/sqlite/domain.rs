@@ -4,8 +4,9 @@ use policy::tls::{Fallback, TlsSettings, WhenLeft};
 use rusqlite::{Connection, Row, params};
 use smtp::Domain;
 
-use super::row::{get, number, optional_word, parsed, time};
-use super::{Engine, is_duplicate};
+use super::row::{from_json, get, number, optional_word, parsed, time};
+use super::{Engine, is_duplicate, retention};
+use crate::retention::RetentionChange;
 use crate::{DomainQuery, DomainSort, NewDomain, SendingDomain, StoreError};
 
 const INSERT: &str = "
@@ -31,7 +32,11 @@ const LIST_DESCENDING: &str = "
     ORDER BY name DESC LIMIT ?4 OFFSET ?5";
 
 impl Engine {
-    pub(crate) async fn create_domain(&self, domain: NewDomain) -> Result<SendingDomain, StoreError> {
+    pub(crate) async fn create_domain(
+        &self,
+        domain: NewDomain,
+        limits: RetentionChange,
+    ) -> Result<SendingDomain, StoreError> {
         let id: String = rand::random::<[u8; 12]>().iter().map(|byte| format!("{byte:02x}")).collect();
         self.writer
             .run(0, move |writing| {
@@ -54,7 +59,7 @@ impl Engine {
                     Ok(None) => Err(StoreError::Unavailable("nothing was written".to_owned())),
                     Ok(Some(domain)) => {
                         dkim.as_ref().map(|key| super::dkim::insert(writing.connection, name, key)).transpose()?;
-                        Ok(domain)
+                        Ok(retention::update(writing.connection, name, limits)?.unwrap_or(domain))
                     }
                     Err(other) => Err(other.into()),
                 }
@@ -125,7 +130,7 @@ fn choices(tls: &TlsSettings) -> (Option<&'static str>, Option<&'static str>) {
 }
 
 /// Why a row could not be had: the statement failed, or the row is unreadable.
-enum Failed {
+pub(super) enum Failed {
     Sqlite(rusqlite::Error),
     Row(StoreError),
 }
@@ -139,7 +144,7 @@ impl From<Failed> for StoreError {
     }
 }
 
-fn one(mut rows: rusqlite::Rows<'_>) -> Result<Option<SendingDomain>, Failed> {
+pub(super) fn one(mut rows: rusqlite::Rows<'_>) -> Result<Option<SendingDomain>, Failed> {
     rows.next().map_err(Failed::Sqlite)?.map(domain).transpose().map_err(Failed::Row)
 }
 
@@ -149,6 +154,8 @@ fn domain(row: &Row<'_>) -> Result<SendingDomain, StoreError> {
         name: parsed(row, "name")?,
         created_at: time(row, "created_at")?,
         verified: get(row, "verified")?,
+        tracking: from_json(row, "tracking")?,
+        retention: retention::retention(row)?,
         tls: TlsSettings {
             require_tls: get(row, "require_tls")?,
             skip_verification: get(row, "skip_verification")?,

@@ -13,7 +13,7 @@ use super::row::{
     damaged, duration, from_json, get, micros, number, optional_ip, optional_word, parsed, time, to_json, word,
 };
 use super::writer::Writing;
-use super::{Engine, copy, row};
+use super::{Engine, copy, row, tracking};
 use crate::{
     AttemptRecord, ConnectionRecord, Direction, Event, EventCount, EventKind, EventQuery, FailureReason,
     IndividualCopy, MessageId, MessageSummary, NewEvent, Severity, StoreError, Timestamp,
@@ -197,7 +197,7 @@ pub(super) fn statement(query: &EventQuery) -> (String, Vec<Value>) {
 }
 
 /// The events of a query. Only words of our own become part of the text; whatever a caller names is bound.
-fn matching(query: &EventQuery) -> (String, Vec<Value>) {
+pub(super) fn matching(query: &EventQuery) -> (String, Vec<Value>) {
     let mut values = Vec::new();
     let domain = match &query.domain {
         Some(domain) => {
@@ -241,10 +241,11 @@ fn event(row: &Row<'_>, message: Arc<MessageSummary>, copy: Option<IndividualCop
         recipient: parsed(row, "recipient")?,
         attempt: attempt(row)?,
         downgrade: if kind == EventKind::TlsDowngraded { Some(from_json(row, "details")?) } else { None },
-        bounce: match get::<Option<String>>(row, "bounce")? {
+        report: match get::<Option<String>>(row, "bounce")? {
             Some(_) => Some(from_json(row, "bounce")?),
             None => None,
         },
+        interaction: tracking::interaction(row, kind)?,
         copy,
         message,
     })

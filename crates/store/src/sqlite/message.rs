@@ -13,7 +13,8 @@ use super::row::{
     to_json, word,
 };
 use super::writer::Writing;
-use super::{Engine, copy, event, site};
+use super::{Engine, copy, dsn, event, site};
+use crate::dsn::NoticeId;
 use crate::{
     AttemptRecord, EventKind, MessageId, MessageKey, MessageSummary, NewEvent, NewMessage, StoreError, Timestamp,
 };
@@ -26,10 +27,10 @@ const TEST_MODE_CODE: u16 = 650;
 const INSERT_MESSAGE: &str = "
     INSERT INTO message (key, domain, message_id, return_path, header_from, header_to, subject, size, attachments,
         tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim,
-        method, test_mode, deliver_at, expires_at, copy_plan, template, api_key, originating_ip, accepted_at, unfinished, wire_kept)
+        method, test_mode, deliver_at, expires_at, copy_plan, tracking, template, api_key, originating_ip, accepted_at, unfinished, wire_kept)
     VALUES (:key, :domain, :message_id, :return_path, :header_from, :header_to, :subject, :size, :attachments,
         :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :tls_fallback, :tls_failure, :tls_tag, :dkim,
-        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :template, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
+        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :tracking, :template, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
 
 const INSERT_WIRE: &str = "INSERT INTO wire (message, content) VALUES (?1, ?2)";
 
@@ -47,9 +48,14 @@ const SELECT_ADDRESSES: &str = "SELECT address FROM recipient WHERE message = ?1
 
 impl Engine {
     pub(crate) async fn accept(&self, message: NewMessage) -> Result<MessageKey, StoreError> {
-        let prepared = Prepared::new(message)?;
+        self.insert_new(Prepared::new(message)?).await
+    }
+
+    pub(super) async fn insert_new(&self, prepared: Prepared) -> Result<MessageKey, StoreError> {
         let copies = prepared.copies.as_ref().map_or(0, copy::Prepared::octets);
-        let octets = prepared.message.wire.len() + OCTETS_PER_RECIPIENT * prepared.message.recipients.len() + copies;
+        let per_recipient =
+            OCTETS_PER_RECIPIENT + prepared.message.dsn.as_ref().map_or(0, |_| dsn::OCTETS_PER_RECIPIENT);
+        let octets = prepared.message.wire.len() + per_recipient * prepared.message.recipients.len() + copies;
         self.writer.run_new_mail(octets, move |writing| prepared.insert(writing, Timestamp::now())).await
     }
 
@@ -65,17 +71,19 @@ impl Engine {
 }
 
 /// A message with all that can be made ready before the writer's turn.
-struct Prepared {
+pub(super) struct Prepared {
     message: NewMessage,
     key: MessageKey,
     attachments: String,
     tags: String,
     user_variables: String,
     copies: Option<copy::Prepared>,
+    /// What it tells, if it is a notification.
+    tells: Vec<NoticeId>,
 }
 
 impl Prepared {
-    fn new(mut message: NewMessage) -> Result<Prepared, StoreError> {
+    pub(super) fn new(mut message: NewMessage) -> Result<Prepared, StoreError> {
         if message.recipients.is_empty() {
             return Err(StoreError::Invalid("a message needs a recipient".to_owned()));
         }
@@ -87,12 +95,23 @@ impl Prepared {
             tags: to_json(&message.tags)?,
             user_variables: to_json(&message.user_variables)?,
             copies,
+            tells: Vec::new(),
             message,
         })
     }
 
+    pub(super) fn telling(self, tells: Vec<NoticeId>) -> Prepared {
+        Prepared { tells, ..self }
+    }
+
     fn insert(&self, writing: &Writing<'_>, now: Timestamp) -> Result<MessageKey, StoreError> {
         let id = self.insert_message(writing, now)?;
+        if !self.tells.is_empty() {
+            dsn::take(writing, id, &self.tells)?;
+        }
+        if let Some(request) = &self.message.dsn {
+            dsn::insert(writing, id, request)?;
+        }
         writing.connection.prepare_cached(INSERT_WIRE)?.execute(params![id.0, &self.message.wire[..]])?;
         if self.message.test_mode {
             self.deliver_at_once(writing, id, now)?
@@ -131,6 +150,7 @@ impl Prepared {
             ":expires_at": message.expires_at.map(Timestamp::as_micros),
             ":copy_plan": self.copies.as_ref().map(|copies| &copies.plan),
             ":template": message.template.as_ref().map(to_json).transpose()?,
+            ":tracking": message.tracking.as_ref().map(to_json).transpose()?,
             ":api_key": message.api_key_id,
             ":originating_ip": message.originating_ip.map(|ip| ip.to_string()),
             ":accepted_at": now.as_micros(),
@@ -169,6 +189,10 @@ impl Prepared {
         for (number, recipient) in self.message.recipients.iter().enumerate() {
             let address = recipient.to_string();
             insert.execute(params![id.0, recipient.domain().as_str(), address, due.as_micros()])?;
+            if let Some(request) = &self.message.dsn {
+                dsn::insert_recipient(writing, writing.connection.last_insert_rowid(), request, number)?;
+            }
+            // Whatever was inserted last has the recipient's number.
             if let Some(copies) = &self.copies {
                 copies.insert(writing, id, number, &address)?;
             }

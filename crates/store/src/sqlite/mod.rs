@@ -9,17 +9,20 @@
 //! - One file for each aggregate with its statements in full view: [`message`], [`queue`], [`claim`], [`site`], [`event`]
 //!   (and [`filter`]), [`copy`], [`domain`], [`key`], [`purge`], [`posture`] (and [`posture_read`]), [`tlsrpt`], [`sts`],
 //!   [`dkim`], [`dns_check`], [`credential`], [`webhook`], [`template`], [`traffic`], [`tag`], [`secret`],
-//!   [`bounce`].
+//!   [`bounce`], [`complaint`], [`tracking`], [`dsn`].
 
 mod bounce;
 mod claim;
+mod complaint;
 mod copy;
 mod credential;
 mod dkim;
 mod dns_check;
 mod domain;
 mod dropped;
+mod dsn;
 mod event;
+mod figures;
 mod filter;
 mod inspect;
 mod key;
@@ -31,6 +34,8 @@ mod purge;
 mod queue;
 mod readers;
 mod reserve;
+mod retention;
+mod rotation;
 mod row;
 mod schema;
 mod secret;
@@ -43,7 +48,9 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tlsrpt;
+mod tracking;
 mod traffic;
+mod traffic_tag;
 mod webhook;
 mod writer;
 

@@ -1,20 +1,21 @@
 //! What is old enough goes, a little at a time.
 
-use rusqlite::params;
+use rusqlite::{ToSql, params};
 
+use super::retention::NEXT_WITH_CONTENT;
 use super::writer::Writing;
 use super::{Engine, posture};
 use crate::{Purge, Purged, StoreError};
 
 /// Most rows of each kind in one transaction. Whoever waits to write waits no longer than this takes.
-const ROWS_AT_ONCE: i64 = 500;
+pub(super) const ROWS_AT_ONCE: i64 = 500;
 /// Most contents in one transaction; each may be large.
-const WIRES_AT_ONCE: i64 = 50;
+pub(super) const WIRES_AT_ONCE: i64 = 50;
 
-/// Goes along `message_wire_age`, which holds finished messages with content and no others.
+/// Goes along `message_kept`, which holds finished messages with content and no others.
 pub(super) const OLD_WIRES: &str = "
-    SELECT id FROM message INDEXED BY message_wire_age
-    WHERE unfinished = 0 AND wire_kept = 1 AND accepted_at < ?1
+    SELECT id FROM message INDEXED BY message_kept
+    WHERE unfinished = 0 AND wire_kept = 1 AND domain = ?3 AND accepted_at < ?1
     ORDER BY accepted_at LIMIT ?2";
 const DELETE_WIRE: &str = "DELETE FROM wire WHERE message = ?1";
 const MARK_WIRE: &str = "UPDATE message SET wire_kept = 0 WHERE id = ?1";
@@ -39,7 +40,11 @@ impl Engine {
     pub(crate) async fn purge(&self, purge: Purge) -> Result<Purged, StoreError> {
         let wire_before = purge.wire_before.as_micros();
         let events_before = purge.events_before.as_micros();
-        let wires = self.all_of(WIRES_AT_ONCE, OLD_WIRES, &[DELETE_WIRE, MARK_WIRE], wire_before).await?;
+        let (mut wires, mut after) = (0, String::new());
+        while let Some(domain) = self.next_domain(NEXT_WITH_CONTENT, &after).await? {
+            wires += self.purge_wires(&domain, wire_before).await?;
+            after = domain;
+        }
         let events = self.all_of(ROWS_AT_ONCE, OLD_EVENTS, &[DELETE_EVENT], events_before).await?;
         let messages = self.all_of(WIRES_AT_ONCE, OLD_MESSAGES, &[DELETE_MESSAGE], events_before).await?;
         self.purge_posture(events_before).await?;
@@ -73,12 +78,18 @@ impl Engine {
     }
 }
 
+/// Deletes contents of a domain's finished messages that were accepted before `before`.
+pub(super) fn some_wires(writing: &Writing<'_>, domain: &str, before: i64) -> Result<u64, StoreError> {
+    each_of(writing, OLD_WIRES, params![before, WIRES_AT_ONCE, domain], &[DELETE_WIRE, MARK_WIRE])
+}
+
 fn some_of(writing: &Writing<'_>, most: i64, select: &str, each: &[&str], before: i64) -> Result<u64, StoreError> {
-    let ids: Vec<i64> = writing
-        .connection
-        .prepare_cached(select)?
-        .query_map(params![before, most], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    each_of(writing, select, params![before, most], each)
+}
+
+fn each_of(writing: &Writing<'_>, select: &str, values: &[&dyn ToSql], each: &[&str]) -> Result<u64, StoreError> {
+    let ids: Vec<i64> =
+        writing.connection.prepare_cached(select)?.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?;
     for sql in each {
         let mut statement = writing.connection.prepare_cached(sql)?;
         for id in &ids {

@@ -9,7 +9,7 @@ use smtp::EnhancedCode;
 use super::posture::{Recorded, Tally};
 use super::row::get;
 use super::writer::Writing;
-use super::{Engine, event, site, suppression};
+use super::{Engine, dsn, event, site, suppression};
 use crate::{
     AttemptRecord, EventKind, FailureReason, MessageId, NewEvent, NewState, RecipientId, RecipientOutcome, Severity,
     StoreError, Timestamp,
@@ -158,8 +158,9 @@ fn record_one(
     }
     let message = MessageId(get(row, "message")?);
     match outcome.state {
-        NewState::Delivered | NewState::Failed | NewState::Bounced => {
-            let state = if outcome.state == NewState::Delivered { "delivered" } else { "failed" };
+        NewState::Delivered | NewState::Relayed | NewState::Failed | NewState::Bounced => {
+            let is_delivered = matches!(outcome.state, NewState::Delivered | NewState::Relayed);
+            let state = if is_delivered { "delivered" } else { "failed" };
             connection.prepare_cached(FINISH)?.execute(params![id, state])?;
             connection.prepare_cached(ONE_LESS_UNFINISHED)?.execute([message.0])?;
         }
@@ -174,6 +175,7 @@ fn record_one(
     for new in &outcome.events {
         event::insert(writing, now, message, &domain, &address, new)?;
     }
+    dsn::tell(writing, now, message, id, outcome.state, &outcome.events)?;
     if outcome.state == NewState::Bounced {
         suppression::bounced(writing, now, &domain, &address, &outcome.events)?;
     }

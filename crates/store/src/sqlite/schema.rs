@@ -26,6 +26,11 @@ const STEPS: &[&str] = &[
     super::secret::TABLES,
     super::bounce::TABLES,
     super::dropped::TABLES,
+    super::tracking::TABLES,
+    super::retention::TABLES,
+    super::rotation::TABLES,
+    super::complaint::TABLES,
+    super::dsn::TABLES,
 ];
 
 /// The version that this program reads and writes.

@@ -10,7 +10,7 @@ use super::{Engine, copy};
 use crate::{MessageId, StoreError, StoredMessage};
 
 const BY_KEY: &str = "
-    SELECT id, dkim, copy_plan, content FROM message JOIN wire ON wire.message = message.id
+    SELECT id, dkim, copy_plan, tracking, content FROM message JOIN wire ON wire.message = message.id
     WHERE key = ?1 AND domain = ?2";
 
 impl Engine {
@@ -34,10 +34,11 @@ fn read(
     let mut select = connection.prepare_cached(BY_KEY)?;
     let found = select.query_row(params![key, domain], |row| {
         let content: Vec<u8> = row.get("content")?;
+        let json = |name| get::<Option<String>>(row, name);
         Ok(get::<i64>(row, "id")
-            .and_then(|id| Ok((id, get::<bool>(row, "dkim")?, get::<Option<String>>(row, "copy_plan")?, content))))
+            .and_then(|id| Ok((id, get::<bool>(row, "dkim")?, json("copy_plan")?, json("tracking")?, content))))
     });
-    let Some((id, dkim, plan, content)) = found.optional()?.transpose()? else { return Ok(None) };
+    let Some((id, dkim, plan, tracking, content)) = found.optional()?.transpose()? else { return Ok(None) };
     let id = MessageId(id);
     let copy = match recipient {
         None => None,
@@ -47,6 +48,7 @@ fn read(
         },
     };
     let copy_plan = plan.map(|plan| serde_json::from_str(&plan).map_err(|_| damaged("copy_plan"))).transpose()?;
+    let tracking = tracking.map(|json| serde_json::from_str(&json).map_err(|_| damaged("tracking"))).transpose()?;
     let message = summary(connection, id)?.ok_or_else(|| damaged("message"))?;
-    Ok(Some(StoredMessage { message, dkim, copy_plan, copy, wire: Bytes::from(content) }))
+    Ok(Some(StoredMessage { message, dkim, copy_plan, copy, tracking, wire: Bytes::from(content) }))
 }

@@ -185,7 +185,7 @@ fn listed(connection: &Connection, domain: &str, subject: &str) -> Result<Listed
     Ok(listed)
 }
 
-fn find(
+pub(super) fn find(
     connection: &Connection,
     domain: &Domain,
     list: SuppressionList,

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 use smtp::Domain;
 
-use super::row::{get, number, time};
+use super::row::{get, number, parsed, time};
 use super::{Engine, traffic};
 use crate::StoreError;
 use crate::traffic::{Tag, TagQuery};
@@ -19,6 +19,13 @@ const BEFORE: &str = "
     SELECT * FROM tag
     WHERE (?1 IS NULL OR domain = ?1) AND (?2 IS NULL OR name < ?2) AND substr(name, 1, length(?3)) = ?3
     ORDER BY name DESC, domain DESC LIMIT ?4 OFFSET ?5";
+// There is nothing to go on from by name here; the parameter is only named.
+const BY_USE: &str = "
+    SELECT * FROM tag WHERE (?1 IS NULL OR domain = ?1) AND ?2 IS ?2 AND substr(name, 1, length(?3)) = ?3
+    ORDER BY last_at, name, domain LIMIT ?4 OFFSET ?5";
+const BY_USE_BACKWARD: &str = "
+    SELECT * FROM tag WHERE (?1 IS NULL OR domain = ?1) AND ?2 IS ?2 AND substr(name, 1, length(?3)) = ?3
+    ORDER BY last_at DESC, name DESC, domain DESC LIMIT ?4 OFFSET ?5";
 
 impl Engine {
     pub(crate) async fn tags(&self, query: TagQuery) -> Result<Vec<Tag>, StoreError> {
@@ -79,7 +86,12 @@ impl Engine {
 fn list(connection: &Connection, query: &TagQuery) -> Result<Vec<Tag>, StoreError> {
     let domain = query.domain.as_ref().map(Domain::as_str);
     let (limit, skip, prefix) = (number(query.limit as u64), number(query.skip as u64), query.prefix.to_lowercase());
-    let mut select = connection.prepare_cached(if query.backward { BEFORE } else { AFTER })?;
+    let mut select = connection.prepare_cached(match (query.by_use, query.backward) {
+        (false, false) => AFTER,
+        (false, true) => BEFORE,
+        (true, false) => BY_USE,
+        (true, true) => BY_USE_BACKWARD,
+    })?;
     let from = if query.backward { query.from.as_deref() } else { Some(query.from.as_deref().unwrap_or_default()) };
     let mut rows = select.query(params![domain, from, prefix, limit, skip])?;
     let mut tags = Vec::new();
@@ -94,7 +106,7 @@ fn list(connection: &Connection, query: &TagQuery) -> Result<Vec<Tag>, StoreErro
 
 fn tag(row: &Row<'_>) -> Result<Tag, StoreError> {
     Ok(Tag {
-        domain: get(row, "domain")?,
+        domain: parsed(row, "domain")?,
         name: get(row, "name")?,
         description: get(row, "description")?,
         first_at: time(row, "first_at")?,

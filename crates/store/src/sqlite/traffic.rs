@@ -65,7 +65,10 @@ const ONE_MORE_VALUE: &str = "
     INSERT INTO traffic_values (resolution, slice, domain, start, count) VALUES (?1, ?2, ?3, ?4, 1)
     ON CONFLICT DO UPDATE SET count = count + 1 WHERE count < ?5";
 
-const TAGS_OF_MESSAGE: &str = "SELECT tags FROM message WHERE id = ?1";
+/// None of a notification.
+const TAGS_OF_MESSAGE: &str = "
+    SELECT tags FROM message
+    WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM notification WHERE notification.message = message.id)";
 const SEE_TAG: &str = "UPDATE tag SET last_at = max(last_at, ?3) WHERE domain = ?1 AND name = ?2";
 const NEW_TAG: &str = "
     INSERT INTO tag (domain, name, description, first_at, last_at)
@@ -97,7 +100,8 @@ pub(super) struct Counts {
     kept: RefCell<Added>,
     /// What the operation under way adds.
     pending: RefCell<Added>,
-    tags: RefCell<HashMap<i64, Rc<[String]>>>,
+    /// Of the messages that were met. Notifications are no mail that a domain sends, and have none.
+    tags: RefCell<HashMap<i64, Option<Rc<[String]>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +132,7 @@ impl Counts {
         recipient: &str,
         event: &NewEvent,
     ) -> Result<(), StoreError> {
+        let Some(tags) = self.tags_of(connection, message)? else { return Ok(()) };
         let (hour, what) = (Resolution::Hour.start(at).as_micros(), what(event));
         let mut added = self.pending.borrow_mut();
         let mut count = |slice, value: &str| {
@@ -141,7 +146,6 @@ impl Counts {
         if let Some(ip) = connected.and_then(|connection| connection.sending_ip) {
             count(Slice::SendingIp, &ip.to_string());
         }
-        let tags = self.tags_of(connection, message)?;
         for tag in tags.iter() {
             count(Slice::Tag, tag);
         }
@@ -153,17 +157,19 @@ impl Counts {
         Ok(())
     }
 
-    /// The tags of a message, each once and in lower case.
-    fn tags_of(&self, connection: &Connection, message: MessageId) -> Result<Rc<[String]>, StoreError> {
+    /// The tags of a message, each once and in lower case; `None` when it is a notification.
+    fn tags_of(&self, connection: &Connection, message: MessageId) -> Result<Option<Rc<[String]>>, StoreError> {
         if let Some(known) = self.tags.borrow().get(&message.0) {
             return Ok(known.clone());
         }
         let json: Option<String> =
             connection.prepare_cached(TAGS_OF_MESSAGE)?.query_row([message.0], |row| row.get(0)).optional()?;
-        // An outcome must be recorded whatever else is damaged.
-        let tags: Vec<String> = json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-        let tags: BTreeSet<String> = tags.iter().map(|tag| tag.to_lowercase()).collect();
-        let tags: Rc<[String]> = tags.into_iter().filter(|tag| !tag.is_empty()).collect();
+        let tags: Option<Rc<[String]>> = json.map(|json| {
+            // An outcome must be recorded whatever else is damaged.
+            let tags: Vec<String> = serde_json::from_str(&json).unwrap_or_default();
+            let tags: BTreeSet<String> = tags.iter().map(|tag| tag.to_lowercase()).collect();
+            tags.into_iter().filter(|tag| !tag.is_empty()).collect()
+        });
         self.tags.borrow_mut().insert(message.0, tags.clone());
         Ok(tags)
     }
@@ -186,9 +192,13 @@ impl Counts {
         }
     }
 
-    /// Writes down what was kept, as the last thing before the commit.
-    pub(super) fn write(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+    /// Writes down what was kept, as the last thing before the commit, and says what happened.
+    pub(super) fn write(&self, connection: &Connection) -> Result<BTreeMap<What, u64>, rusqlite::Error> {
         let added = self.kept.take();
+        let mut happened = BTreeMap::new();
+        for (key, count) in added.counts.iter().filter(|(key, _)| key.slice == Slice::All) {
+            *happened.entry(key.what.clone()).or_default() += count.unsigned_abs();
+        }
         let mut counts: BTreeMap<(Resolution, Key), i64> = BTreeMap::new();
         for (key, count) in added.counts {
             for resolution in Resolution::ALL {
@@ -227,7 +237,7 @@ impl Counts {
                 new.execute(params![domain, tag, first, last, number(TAGS as u64)])?;
             }
         }
-        Ok(())
+        Ok(happened)
     }
 }
 
@@ -250,20 +260,23 @@ fn is_told_apart(
 fn what(event: &NewEvent) -> What {
     let attempt = event.attempt.as_ref();
     let connection = attempt.and_then(|attempt| attempt.connection.as_ref());
-    let protected = match (event.kind, connection) {
-        (crate::EventKind::Delivered, Some(connection)) => match (connection.tls, connection.certificate_verified) {
-            (true, true) => Protected::Verified.as_str(),
-            (true, false) => Protected::Encrypted.as_str(),
-            (false, _) => Protected::Plaintext.as_str(),
-        },
-        _ => "",
-    };
+    let channel = connection.map(|connection| (connection.tls, connection.certificate_verified));
     What {
         kind: event.kind.as_str().to_owned(),
         severity: event.severity.map_or("", Severity::as_str).to_owned(),
         reason: event.reason.map_or("", FailureReason::as_str).to_owned(),
-        protected: protected.to_owned(),
+        protected: protected(event.kind == crate::EventKind::Delivered, channel).to_owned(),
         first_attempt: attempt.is_some_and(|attempt| attempt.attempt_no == 1),
+    }
+}
+
+/// How well a delivery was protected, by whether its connection was encrypted and its certificate verified.
+pub(super) fn protected(is_delivery: bool, channel: Option<(bool, bool)>) -> &'static str {
+    match channel.filter(|_| is_delivery) {
+        Some((true, true)) => Protected::Verified.as_str(),
+        Some((true, false)) => Protected::Encrypted.as_str(),
+        Some((false, _)) => Protected::Plaintext.as_str(),
+        None => "",
     }
 }
 

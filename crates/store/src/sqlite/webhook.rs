@@ -9,7 +9,7 @@ use super::writer::Writing;
 use crate::webhook::{
     Found, LastAnswer, SetAside, Subject, Subscription, Told, Webhook, WebhookId, WebhookPulse, WebhooksOf,
 };
-use crate::{Event, StoreError, Timestamp};
+use crate::{Event, EventKind, Severity, StoreError, Timestamp};
 
 /// The triggers also see what goes with its domain.
 pub(super) const TABLES: &str = "
@@ -72,12 +72,15 @@ const UPDATE: &str = "UPDATE webhook SET url = ?2, description = ?3, subjects = 
 const DELETE: &str = "DELETE FROM webhook WHERE key = ?1";
 
 const PULSE: &str = "SELECT changes, coalesce((SELECT max(at) FROM event), 0) FROM webhook_account";
+// Events of notifications are those of no message that an application knows, and it is not told of them.
 pub(super) const NEWS: &str = "SELECT DISTINCT domain, kind, severity FROM event WHERE at > ?1 AND at <= ?2";
 pub(super) const FIND_OF_DOMAIN: &str = "
-    SELECT at, kind, severity FROM event INDEXED BY event_domain
+    SELECT at, kind, severity, EXISTS (SELECT 1 FROM notification n WHERE n.message = event.message) AS is_notification
+    FROM event INDEXED BY event_domain
     WHERE domain = ?1 AND at > ?2 ORDER BY at LIMIT ?3";
-pub(super) const FIND_OF_ALL: &str =
-    "SELECT at, kind, severity FROM event WHERE ?1 IS NULL AND at > ?2 ORDER BY at LIMIT ?3";
+pub(super) const FIND_OF_ALL: &str = "
+    SELECT at, kind, severity, EXISTS (SELECT 1 FROM notification n WHERE n.message = event.message) AS is_notification
+    FROM event WHERE ?1 IS NULL AND at > ?2 ORDER BY at LIMIT ?3";
 const LAST_EVENT: &str = "SELECT max(at) FROM event";
 
 pub(super) const SOONEST: &str = "
@@ -157,7 +160,10 @@ impl Engine {
             .run(move |connection| {
                 let sql = if domain.is_some() { FIND_OF_DOMAIN } else { FIND_OF_ALL };
                 let place = params![domain.as_ref().map(Domain::as_str), after.as_micros(), number(limit as u64)];
-                let looked_at = every(connection, sql, place, |row| Ok((time(row, "at")?, subject(row)?)))?;
+                let looked_at = every(connection, sql, place, |row| {
+                    let subject = if get(row, "is_notification")? { None } else { subject(row)? };
+                    Ok((time(row, "at")?, subject))
+                })?;
                 let more = looked_at.len() >= limit;
                 let last: Option<i64> = match looked_at.last() {
                     Some((at, _)) if more => Some(at.as_micros()),
@@ -289,7 +295,9 @@ fn every<T>(
 
 fn subject(row: &Row<'_>) -> Result<Option<Subject>, StoreError> {
     let (kind, severity) = (get::<String>(row, "kind")?, get::<Option<String>>(row, "severity")?);
-    Ok(Subject::of_words(&kind, severity.as_deref()))
+    let severity = severity.as_deref().and_then(Severity::from_word);
+    // A newer program may have written kinds that this one does not know.
+    Ok(EventKind::from_word(&kind).map(|kind| Subject::of(kind, severity)))
 }
 
 fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {

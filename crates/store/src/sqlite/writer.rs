@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,7 @@ use super::readers::Gate;
 use super::reserve::Reserve;
 use super::traffic::Counts;
 use super::{LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
+use crate::figures::Happened;
 use crate::{Stats, StoreError, Timestamp};
 
 /// The way to the thread that writes.
@@ -36,6 +38,7 @@ struct Counters {
     operations: AtomicU64,
     commits: AtomicU64,
     failed_commits: AtomicU64,
+    happened: Happened,
 }
 
 impl Writer {
@@ -103,6 +106,11 @@ impl Writer {
                 tracing::error!("the store's writer did not end in order");
             }
         }
+    }
+
+    /// What happened, and how long it took.
+    pub(super) fn happened(&self) -> &Happened {
+        &self.counters.happened
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -285,7 +293,11 @@ impl Committer {
     }
 
     fn commit(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
+        let began = Instant::now();
         let done = self.transaction(batch, mail_is_taken);
+        if done.is_ok() {
+            self.counters.happened.committed(began.elapsed());
+        }
         if let Err(Failure::Full(reason) | Failure::Other(reason)) = &done {
             self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%reason, operations = batch.len(), "the store could not commit");
@@ -320,10 +332,11 @@ impl Committer {
             self.execute("RELEASE operation")?;
             writing.counts.settle(well);
         }
-        writing.counts.write(&self.connection)?;
+        let happened = writing.counts.write(&self.connection)?;
         self.check_files()?;
         self.execute("COMMIT")?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.happened.add(happened);
         self.check_files()
     }
 

@@ -55,7 +55,7 @@ pub struct Behaviour {
     pub max_recipients: usize,
     /// Demands AUTH PLAIN (RFC 4954) before MAIL.
     pub auth: Option<Auth>,
-    /// Further lines of the EHLO answer; the keywords are also taken as parameters of MAIL.
+    /// Further lines of the EHLO answer; the keywords are also taken as parameters of MAIL, and with `DSN` those of RFC 3461.
     pub extensions: Vec<String>,
     /// Closes a connection on which nothing is said for so long.
     pub idle_timeout: Duration,
@@ -241,6 +241,12 @@ impl Behaviour {
         offer(self.offers_auth(encrypted), "AUTH PLAIN");
         lines.extend(self.extensions.iter().cloned());
         Answer { code: 250, lines, delay: Duration::ZERO }
+    }
+
+    /// Whether the further lines of the EHLO answer name that extension.
+    pub(crate) fn offers(&self, keyword: &str) -> bool {
+        let named = |line: &String| line.split(' ').next().unwrap_or_default().eq_ignore_ascii_case(keyword);
+        self.extensions.iter().any(named)
     }
 
     pub(crate) fn offers_starttls(&self, encrypted: bool) -> bool {

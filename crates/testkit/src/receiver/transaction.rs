@@ -62,11 +62,8 @@ impl Talk {
                 }
                 "SMTPUTF8" => behaviour.smtputf8 && value.is_empty(),
                 "AUTH" => behaviour.auth.is_some(),
-                keyword => {
-                    let named =
-                        |line: &String| line.split(' ').next().unwrap_or_default().eq_ignore_ascii_case(keyword);
-                    behaviour.extensions.iter().any(named)
-                }
+                "RET" | "ENVID" => behaviour.offers("DSN"),
+                keyword => behaviour.offers(keyword),
             };
             extended && known
         };
@@ -87,6 +84,11 @@ impl Talk {
         if !path.address.is_ascii() && transaction.from.param("SMTPUTF8").is_none() {
             self.record.violation("an address beyond ASCII without SMTPUTF8");
             return self.refuse(553, "5.6.7", "SMTPUTF8 required").await;
+        }
+        let asks_for_dsn = |param: &String| param.starts_with("NOTIFY=") || param.starts_with("ORCPT=");
+        if !path.params.iter().all(|param| asks_for_dsn(param) && behaviour.offers("DSN")) {
+            self.record.violation("a parameter of RCPT without an offer");
+            return self.refuse(555, "5.5.4", "Parameter not offered").await;
         }
         let full = transaction.recipients.len() >= behaviour.max_recipients;
         let usual = match full {

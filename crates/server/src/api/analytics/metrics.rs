@@ -73,6 +73,11 @@ const RATES: [(&str, &str, &str); 12] = [
     ("plaintext_rate", "plaintext_count", "delivered_count"),
 ];
 
+/// All metrics that count something.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    COUNTS.into_iter().chain(RATES.into_iter().map(|(rate, _, _)| rate))
+}
+
 /// Whether there is a metric of that name.
 pub(super) fn is_metric(name: &str) -> bool {
     NEVER.contains(&name) || COUNTS.contains(&name) || RATES.iter().any(|(rate, _, _)| *rate == name)

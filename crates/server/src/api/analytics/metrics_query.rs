@@ -91,8 +91,30 @@ pub(super) fn check_parts(resolution: Resolution, begin: Timestamp, end: Timesta
     if part >= end { Ok(()) } else { Err(ApiError::bad_request(words)) }
 }
 
+/// What an account uses, in Mailgun's words. But for the first they count services that are not part of a sending
+/// server: validation, previews, inbox placement.
+pub(super) const USAGE: [&str; 16] = [
+    "processed_count",
+    "email_validation_count",
+    "email_validation_public_count",
+    "email_validation_valid_count",
+    "email_validation_single_count",
+    "email_validation_bulk_count",
+    "email_validation_list_count",
+    "email_validation_mailgun_count",
+    "email_validation_mailjet_count",
+    "email_preview_count",
+    "email_preview_failed_count",
+    "link_validation_count",
+    "link_validation_failed_count",
+    "seed_test_count",
+    "ip_blocklist_monitoring_count",
+    "domain_blocklist_monitoring_count",
+];
+
 impl Question {
-    fn of(asked: Asked, now: i64) -> Result<Question, ApiError> {
+    /// `known` says which metrics may be asked for; those of `usual` are told where none is named.
+    fn of(asked: Asked, usual: &[&str], known: fn(&str) -> bool, now: i64) -> Result<Question, ApiError> {
         let range = range(asked.start.as_deref(), asked.end.as_deref(), asked.duration.as_deref(), now)?;
         let resolution = resolution(asked.resolution.as_deref())?;
         let end = Timestamp::from_micros(range.end.unwrap_or(now));
@@ -101,9 +123,9 @@ impl Question {
         let conditions = asked.filter.unwrap_or_default().all;
         let metrics = match asked.metrics {
             Some(metrics) if !metrics.is_empty() => metrics,
-            _ => COUNTS.iter().map(|name| (*name).to_owned()).collect(),
+            _ => usual.iter().map(|name| (*name).to_owned()).collect(),
         };
-        if let Some(unknown) = metrics.iter().find(|name| !is_metric(name)) {
+        if let Some(unknown) = metrics.iter().find(|name| !known(name)) {
             return Err(ApiError::bad_request(format!("'{}' is not a metric that is kept", excerpt(unknown))));
         }
         let (sort, skip, limit) = place(asked.pagination.unwrap_or_default(), &dimensions)?;
@@ -222,8 +244,29 @@ type Group = (Option<Timestamp>, String, String);
 pub(super) async fn metrics(State(app): State<App>, caller: Caller, request: Request) -> Result<Json, ApiError> {
     let asked: Asked = read(request).await?;
     let (with_aggregates, now) = (asked.include_aggregates == Some(true), now());
-    let question = Question::of(asked, now)?;
-    let counts = app.store.traffic(question.query(&caller, now)).await?;
+    let question = Question::of(asked, &COUNTS, is_metric, now)?;
+    found(&app, &caller, &question, with_aggregates, now).await
+}
+
+/// `POST /v1/analytics/usage/metrics`
+pub(super) async fn usage(State(app): State<App>, caller: Caller, request: Request) -> Result<Json, ApiError> {
+    let asked: Asked = read(request).await?;
+    let (with_aggregates, now) = (asked.include_aggregates == Some(true), now());
+    let question = Question::of(asked, &USAGE, |name| USAGE.contains(&name), now)?;
+    if let Some(other) = question.dimensions.iter().find(|name| *name != "time") {
+        return Err(ApiError::bad_request(format!("'{other}' is not a dimension of usage; there is: time")));
+    }
+    found(&app, &caller, &question, with_aggregates, now).await
+}
+
+async fn found(
+    app: &App,
+    caller: &Caller,
+    question: &Question,
+    with_aggregates: bool,
+    now: i64,
+) -> Result<Json, ApiError> {
+    let counts = app.store.traffic(question.query(caller, now)).await?;
     let mut groups: BTreeMap<Group, (TrafficCount, Sums)> = BTreeMap::new();
     let mut all = Sums::default();
     for count in counts.into_iter().filter(|count| question.admits(count)) {
@@ -235,7 +278,7 @@ pub(super) async fn metrics(State(app): State<App>, caller: Caller, request: Req
         let (_, sums) = groups.entry((count.start, domain, value)).or_insert_with(|| (count, Sums::default()));
         sums.add(&what, number);
     }
-    Ok(Json(answer(&question, groups.into_values().collect(), with_aggregates.then_some(&all), now)))
+    Ok(Json(answer(question, groups.into_values().collect(), with_aggregates.then_some(&all), now)))
 }
 
 fn answer(question: &Question, mut groups: Vec<(TrafficCount, Sums)>, all: Option<&Sums>, now: i64) -> Value {

@@ -1,5 +1,6 @@
 //! What happened, event by event and counted: `/v1/analytics`, and the older `stats` and `tags`.
 
+mod aggregates;
 mod log_filter;
 mod logs;
 mod metrics;

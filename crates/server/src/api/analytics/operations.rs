@@ -3,10 +3,10 @@
 use super::log_filter::ATTRIBUTES;
 use super::logs::logs;
 use super::metrics::COUNTS;
-use super::metrics_query::metrics;
-use super::{stats, tags};
+use super::metrics_query::{USAGE, metrics, usage};
+use super::{aggregates, stats, tags};
 use crate::api::limits::{
-    LOGS_PER_PAGE, METRICS_PER_PAGE, METRICS_PER_PAGE_DEFAULT, TAGS_PER_PAGE, TAGS_PER_PAGE_DEFAULT,
+    LOGS_PER_PAGE, METRICS_PER_PAGE, METRICS_PER_PAGE_DEFAULT, STATS_DOMAINS, TAGS_PER_PAGE, TAGS_PER_PAGE_DEFAULT,
 };
 use crate::api::operation::{Access, Operation};
 use crate::api::schema::{Schema, any_object, boolean, choice, integer, list, map_of, message, named, object, text};
@@ -33,33 +33,98 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
         .reads()
         .content([("application/json", metrics_asked())])
         .ok("Counts", metrics_page());
-    [logs, metrics].into_iter().chain(stats_operations()).chain(tag_operations()).collect()
+    let usage = Operation::post("/v1/analytics/usage/metrics", "readUsage", usage)
+        .summary("How much of the service was used, by time")
+        .about(&format!("Metrics: {}.", USAGE.join(", ")))
+        .access(Access::Filtered)
+        .reads()
+        .content([("application/json", metrics_asked())])
+        .ok("Counts", metrics_page());
+    [logs, metrics, usage]
+        .into_iter()
+        .chain(stats_operations())
+        .chain(aggregate_operations())
+        .chain(tag_operations())
+        .collect()
 }
 
-fn stats_operations() -> [Operation; 3] {
+const RESOLUTIONS: [&str; 3] = ["hour", "day", "month"];
+
+fn stats_operations() -> Vec<Operation> {
+    let kinds = "accepted, delivered, failed, opened, clicked, unsubscribed, complained; repeated";
+    let event = || text().about(kinds).required().example("delivered");
+    let stats = || named("Stats", any_object().and_more());
     let asked = |operation: Operation| {
-        let event = text().about("accepted, delivered, failed, opened, clicked, unsubscribed, complained; repeated");
         operation
-            .query("event", event.required().example("delivered"))
+            .query("event", event())
             .query("start", text().about(START).example(FIRST))
             .query("end", text().about("The same. Default: now").example("Fri, 02 Jan 2026 00:00:00 GMT"))
             .query("duration", text().about("24h, 7d, 1m: counted back from the end, wins over start"))
-            .query("resolution", choice(["hour", "day", "month"]).default("day"))
-            .ok("Counts by time", named("Stats", any_object().and_more()))
+            .query("resolution", choice(RESOLUTIONS).default("day"))
+            .ok("Counts by time", stats())
     };
-    [
+    vec![
         asked(Operation::get("/v3/{domain}/stats/total", "readStats", stats::of_domain)).summary("Counts of a domain"),
         asked(Operation::get("/v3/stats/total", "readStatsOfAll", stats::of_all))
             .summary("Counts of all domains together")
             .access(Access::Filtered),
+        asked(Operation::get("/v3/stats/filter", "readStatsFiltered", stats::filtered))
+            .summary("Counts by one thing, of what one condition admits")
+            .access(Access::Filtered)
+            .query(
+                "filter",
+                text().about("domain:…, tag:…, provider:… (the recipient's domain) or ip:… (ours, that sent)"),
+            )
+            .query("group", text().about("time, hour, day, month, total, domain, tag, provider, ip. Default: time")),
+        Operation::get("/v3/stats/total/domains", "readStatsOfDomains", stats::of_domains)
+            .summary("What each domain did in an hour, a day or a month")
+            .access(Access::Filtered)
+            .query("event", event())
+            .query("timestamp", text().about("A time in that hour, day or month").required().example(FIRST))
+            .query("resolution", choice(RESOLUTIONS).default("day"))
+            .query("limit", integer().range(1, STATS_DOMAINS).default(STATS_DOMAINS))
+            .ok("Counts by domain", stats()),
         asked(Operation::get("/v3/{domain}/tag/stats", "readTagStats", stats::of_tag))
             .summary("Counts of a tag")
             .query("tag", text().required().example(TAG)),
+        asked(Operation::get("/v3/{domain}/tags/{tag}/stats", "readNamedTagStats", stats::of_tag).path("tag", tag()))
+            .summary("Counts of a tag, which the path names"),
+    ]
+}
+
+/// The tag of a path or a query.
+fn tag() -> Schema {
+    text().required().example(TAG)
+}
+
+fn aggregate_operations() -> [Operation; 4] {
+    let by_name = || map_of(map_of(integer()));
+    let of_tag = |name| object([("tag", text()), (name, by_name())]);
+    [
+        Operation::get("/v3/{domain}/aggregates/providers", "readProviders", aggregates::providers)
+            .summary("Counts by the recipient's domain")
+            .ok("Counts", object([("providers", by_name())])),
+        Operation::get("/v3/domains/{domain}/tag/providers", "listProviders", aggregates::provider_names)
+            .summary("The recipients' domains that anything was sent to")
+            .ok("Names", object([("items", list(text()))]))
+            .twin(),
+        Operation::get("/v3/{domain}/tag/stats/aggregates", "readTagAggregates", aggregates::of_tag)
+            .summary("Counts of a tag by the recipient's domain, of the events that are kept")
+            .query("tag", tag())
+            .query("type", choice(["provider"]).required().example("provider"))
+            .ok("Counts", of_tag("provider")),
+        Operation::get(
+            "/v3/{domain}/tags/{tag}/stats/aggregates/providers",
+            "readNamedTagProviders",
+            aggregates::of_tag,
+        )
+        .summary("The same of a tag that the path names")
+        .path("tag", tag())
+        .ok("Counts", of_tag("providers")),
     ]
 }
 
 fn tag_operations() -> Vec<Operation> {
-    let tag = || text().required().example(TAG);
     let one = || {
         let fields = [("tag", text()), ("description", text()), ("first-seen", text()), ("last-seen", text())];
         named("Tag", object(fields))
@@ -88,6 +153,19 @@ fn tag_operations() -> Vec<Operation> {
         Operation::delete("/v3/{domain}/tag", "deleteTag", tags::delete)
             .summary("Forget a tag and its counts")
             .query("tag", tag())
+            .ok("It was forgotten", message()),
+        Operation::get("/v3/{domain}/tags/{tag}", "readNamedTag", tags::one)
+            .summary("A tag, which the path names")
+            .path("tag", tag())
+            .ok("The tag", one()),
+        Operation::put("/v3/{domain}/tags/{tag}", "describeNamedTag", tags::describe)
+            .summary("Say what a tag is for, which the path names")
+            .path("tag", tag())
+            .form([("description", description())])
+            .ok("It was noted", message()),
+        Operation::delete("/v3/{domain}/tags/{tag}", "deleteNamedTag", tags::delete)
+            .summary("Forget a tag and its counts, which the path names")
+            .path("tag", tag())
             .ok("It was forgotten", message()),
         Operation::get("/v3/domains/{domain}/limits/tag", "readTagLimit", tags::limit)
             .summary("How many tags a domain may have, and has")
@@ -118,13 +196,17 @@ fn tag_operations() -> Vec<Operation> {
 
 fn tags_asked() -> Schema {
     let pagination = object([
-        ("sort", choice(["tag:asc", "tag:desc"])),
+        ("sort", choice(["tag:asc", "tag:desc", "lastseen:asc", "lastseen:desc"])),
         ("skip", integer()),
         ("limit", integer().range(1, TAGS_PER_PAGE).default(TAGS_PER_PAGE_DEFAULT)),
         ("include_total", boolean()),
     ]);
     let fields = [("tag", text().about("Only tags that begin so")), ("pagination", pagination)];
-    object(fields.into_iter().chain([("include_subaccounts", boolean()), ("include_metrics", boolean())]))
+    object(
+        fields
+            .into_iter()
+            .chain([("include_subaccounts", boolean()), ("include_metrics", boolean().about("Of all the time"))]),
+    )
 }
 
 fn metrics_asked() -> Schema {

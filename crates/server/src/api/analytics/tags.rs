@@ -1,19 +1,23 @@
 //! Tags: listed, described and forgotten, the older way by domain and the newer one in JSON.
 
-use axum::extract::{Request, State};
+use std::collections::HashMap;
+
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::traffic::{TAGS, Tag, TagQuery};
+use store::Timestamp;
+use store::traffic::{Resolution, Slice, TAGS, Tag, TagQuery, TrafficQuery};
 use url::form_urlencoded;
 
+use super::metrics::{self, Sums};
 use super::request::read;
 use crate::api::App;
 use crate::api::http::auth::Caller;
 use crate::api::http::domain::KnownDomain;
 use crate::api::http::error::{ApiError, Json};
 use crate::api::http::form::{Form, parse_query};
-use crate::api::http::time::to_rfc3339;
+use crate::api::http::time::{now, to_rfc3339};
 use crate::api::http::url as own_url;
 use crate::api::limits::{TAG_DESCRIPTION_OCTETS, TAG_OCTETS, TAGS_PER_PAGE, TAGS_PER_PAGE_DEFAULT};
 use crate::api::sending::{excerpt, once};
@@ -74,8 +78,15 @@ pub(super) async fn list(
     let backward = matches!(page.as_deref(), Some("last" | "previous" | "prev"));
     let from = pivot.filter(|_| !matches!(page.as_deref(), Some("first" | "last")));
     let name = domain.name;
-    let query =
-        TagQuery { domain: Some(name.clone()), prefix: prefix.clone(), from: from.clone(), backward, skip: 0, limit };
+    let query = TagQuery {
+        domain: Some(name.clone()),
+        prefix: prefix.clone(),
+        from: from.clone(),
+        backward,
+        by_use: false,
+        skip: 0,
+        limit,
+    };
     let tags = app.store.tags(query).await?;
     let base = own_url::base(app.public_url.as_ref(), &headers);
     let link = |page: &str, pivot: Option<&str>| {
@@ -119,23 +130,42 @@ fn named(query: &str) -> Result<(Option<String>, Option<String>), ApiError> {
     Ok((tag, description))
 }
 
-/// `GET /v3/{domain}/tag`
-pub(super) async fn one(State(app): State<App>, KnownDomain(domain): KnownDomain, uri: Uri) -> Result<Json, ApiError> {
-    let name = checked(named(uri.query().unwrap_or_default())?.0)?;
+/// The tag that the path names, or else the query.
+fn tag_of(path: &HashMap<String, String>, query: &str) -> Result<String, ApiError> {
+    let mut tag = named(query)?.0;
+    if let Some(of_path) = path.get("tag") {
+        once(&mut tag, of_path.clone(), "tag")?;
+    }
+    checked(tag)
+}
+
+/// `GET /v3/{domain}/tag`, `/v3/{domain}/tags/{tag}`
+pub(super) async fn one(
+    State(app): State<App>,
+    KnownDomain(domain): KnownDomain,
+    Path(path): Path<HashMap<String, String>>,
+    uri: Uri,
+) -> Result<Json, ApiError> {
+    let name = tag_of(&path, uri.query().unwrap_or_default())?;
     let tag = app.store.tag(&domain.name, &name).await?.ok_or_else(not_found)?;
     Ok(Json(object(&tag)))
 }
 
-/// `PUT /v3/{domain}/tag`: the tag in the query, the description there or in a form, since clients do either.
+/// `PUT /v3/{domain}/tag`, `/v3/{domain}/tags/{tag}`: the tag in the query or the path, the description in the query or in
+/// a form, since clients do either.
 pub(super) async fn describe(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
+    Path(mut path): Path<HashMap<String, String>>,
     uri: Uri,
     mut request: Request,
 ) -> Result<Json, ApiError> {
     // Forms are read where nothing stands in the query; here it was read already.
     *request.uri_mut() = Uri::from_static("/");
     let (mut tag, mut description) = named(uri.query().unwrap_or_default())?;
+    if let Some(of_path) = path.remove("tag") {
+        once(&mut tag, of_path, "tag")?;
+    }
     for field in &Form::read(&app, request).await?.fields {
         let value = field.as_text()?.to_owned();
         match field.name.as_str() {
@@ -151,13 +181,14 @@ pub(super) async fn describe(
     Ok(Json(json!({ "message": "Tag updated" })))
 }
 
-/// `DELETE /v3/{domain}/tag`
+/// `DELETE /v3/{domain}/tag`, `/v3/{domain}/tags/{tag}`
 pub(super) async fn delete(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
+    Path(path): Path<HashMap<String, String>>,
     uri: Uri,
 ) -> Result<Json, ApiError> {
-    let tag = checked(named(uri.query().unwrap_or_default())?.0)?;
+    let tag = tag_of(&path, uri.query().unwrap_or_default())?;
     if !app.store.delete_tag(Some(&domain.name), &tag).await? {
         return Err(not_found());
     }
@@ -201,18 +232,9 @@ struct Pagination {
 /// `POST /v1/analytics/tags`
 pub(super) async fn search(State(app): State<App>, caller: Caller, request: Request) -> Result<Json, ApiError> {
     let asked: ListAsked = read(request).await?;
-    if asked.include_metrics == Some(true) {
-        let words = "'include_metrics' is not supported; ask /v1/analytics/metrics for the dimension tag";
-        return Err(ApiError::bad_request(words));
-    }
     let pagination = asked.pagination.unwrap_or_default();
-    let backward = match pagination.sort.as_deref().unwrap_or_default() {
-        "" | "tag" | "tag:asc" => false,
-        "tag:desc" => true,
-        other => {
-            return Err(ApiError::bad_request(format!("'sort': '{}' is neither tag:asc nor tag:desc", excerpt(other))));
-        }
-    };
+    let sort = pagination.sort.as_deref().unwrap_or_default();
+    let (by_use, backward) = order(sort)?;
     let (limit, skip) = (pagination.limit.unwrap_or(TAGS_PER_PAGE_DEFAULT), pagination.skip.unwrap_or(0));
     if !(1..=TAGS_PER_PAGE).contains(&limit) {
         return Err(ApiError::bad_request(format!("'limit' must be a number from 1 to {TAGS_PER_PAGE}")));
@@ -222,27 +244,66 @@ pub(super) async fn search(State(app): State<App>, caller: Caller, request: Requ
         Some(true) => Some(app.store.count_tags(caller.domain(), &prefix).await?),
         _ => None,
     };
-    let query = TagQuery { domain: caller.domain().cloned(), prefix, from: None, backward, skip, limit };
+    let query = TagQuery { domain: caller.domain().cloned(), prefix, from: None, backward, by_use, skip, limit };
     let mut tags = app.store.tags(query).await?;
     if backward {
         tags.reverse();
     }
-    let item = |tag: &Tag| {
-        json!({
+    let mut items = Vec::with_capacity(tags.len());
+    for tag in &tags {
+        let mut item = json!({
             "tag": tag.name,
             "description": tag.description,
             "first_seen": to_rfc3339(tag.first_at.as_micros()),
             "last_seen": to_rfc3339(tag.last_at.as_micros()),
             // Ours: every domain has its own tags.
             "domain": tag.domain,
-        })
-    };
-    let sort = if backward { "tag:desc" } else { "tag:asc" };
+        });
+        if asked.include_metrics == Some(true) {
+            item["metrics"] = all_metrics(&app, tag).await?;
+        }
+        items.push(item);
+    }
+    let sort = if sort.is_empty() { "tag:asc" } else { sort };
     let mut page = json!({ "sort": sort, "skip": skip, "limit": limit });
     if let Some(total) = total {
         page["total"] = total.into();
     }
-    Ok(Json(json!({ "items": tags.iter().map(item).collect::<Vec<_>>(), "pagination": page })))
+    Ok(Json(json!({ "items": items, "pagination": page })))
+}
+
+/// What tags are sorted by: whether by when they were used, and whether the last come first.
+fn order(sort: &str) -> Result<(bool, bool), ApiError> {
+    let (by, direction) = sort.split_once(':').unwrap_or((sort, "asc"));
+    match (by, direction) {
+        ("" | "tag", "asc") => Ok((false, false)),
+        ("tag", "desc") => Ok((false, true)),
+        // The field is called last_seen, and Mailgun's examples sort by this.
+        ("lastseen" | "last_seen", "asc") => Ok((true, false)),
+        ("lastseen" | "last_seen", "desc") => Ok((true, true)),
+        _ => {
+            let words = format!("'sort': '{}' is not tag or lastseen, with :asc or :desc", excerpt(sort));
+            Err(ApiError::bad_request(words))
+        }
+    }
+}
+
+/// Every metric of a tag, of all the time that it is known.
+async fn all_metrics(app: &App, tag: &Tag) -> Result<Value, ApiError> {
+    let query = TrafficQuery {
+        domain: Some(tag.domain.clone()),
+        slice: Slice::Tag,
+        value: Some(tag.name.clone()),
+        begin: Resolution::Month.start(tag.first_at),
+        end: Timestamp::from_micros(now().saturating_add(1)),
+        resolution: Resolution::Month,
+        over_time: false,
+    };
+    let mut sums = Sums::default();
+    for count in app.store.traffic(query).await? {
+        sums.add(&count.what, count.count);
+    }
+    Ok(metrics::names().map(|name| (name.to_owned(), sums.metric(name))).collect())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,9 +323,18 @@ pub(super) async fn describe_all(State(app): State<App>, caller: Caller, request
     Ok(Json(json!({ "message": "Tag updated" })))
 }
 
-/// `DELETE /v1/analytics/tags`
-pub(super) async fn delete_all(State(app): State<App>, caller: Caller, request: Request) -> Result<Json, ApiError> {
-    let tag = checked(read::<Named>(request).await?.tag)?;
+/// `DELETE /v1/analytics/tags`: the tag in the query or in the body, since clients do either.
+pub(super) async fn delete_all(
+    State(app): State<App>,
+    caller: Caller,
+    uri: Uri,
+    request: Request,
+) -> Result<Json, ApiError> {
+    let tag = match named(uri.query().unwrap_or_default())?.0 {
+        Some(tag) => Some(tag),
+        None => read::<Named>(request).await?.tag,
+    };
+    let tag = checked(tag)?;
     if !app.store.delete_tag(caller.domain(), &tag).await? {
         return Err(not_found());
     }

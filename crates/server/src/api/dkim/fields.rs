@@ -1,12 +1,14 @@
 //! What requests about keys say.
 
+use axum::extract::Request;
 use message::dkim::KeyKind;
 use serde_json::{Value, json};
 use smtp::Domain;
 use store::dkim::{DkimKeyQuery, PrivateKey};
 
+use crate::api::App;
 use crate::api::http::error::ApiError;
-use crate::api::http::form::{Field, Form, parse_query};
+use crate::api::http::form::{Field, Form, parse_query, read_anywhere};
 use crate::api::limits::{DKIM_KEYS_PER_PAGE, DKIM_KEYS_PER_PAGE_DEFAULT};
 use crate::api::sending::{excerpt, once};
 use crate::dkim::Source;
@@ -78,14 +80,14 @@ fn pem_of(field: &Field) -> Result<PrivateKey, ApiError> {
     text.map(PrivateKey::new).map_err(|_| ApiError::bad_request("'pem' parameter is not valid UTF-8"))
 }
 
-/// The one field that a form must have, and no other.
-pub(super) fn one_field(form: &Form, name: &str) -> Result<String, ApiError> {
+/// The one value that a request must have, and no other: in a form, or in the query, where mailgun.js puts it.
+pub(super) async fn one_value(app: &App, request: Request, name: &str) -> Result<String, ApiError> {
     let mut found = None;
-    for field in &form.fields {
-        if field.name.trim() != name {
-            return Err(ApiError::bad_request(format!("'{}' is not a parameter", excerpt(&field.name))));
+    for (field, value) in read_anywhere(app, request).await? {
+        if field.trim() != name {
+            return Err(ApiError::bad_request(format!("'{}' is not a parameter", excerpt(&field))));
         }
-        once(&mut found, field.as_text()?.trim().to_owned(), name)?;
+        once(&mut found, value.trim().to_owned(), name)?;
     }
     found.ok_or_else(|| ApiError::bad_request(format!("{name} parameter is missing")))
 }

@@ -2,6 +2,7 @@
 
 mod fields;
 mod operations;
+mod rotation;
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use smtp::Domain;
 use store::StoreError;
 use store::dkim::{DKIM_KEYS_PER_DOMAIN, DkimKey, DkimKeyDeletion, DkimKeyQuery};
 
-use self::fields::{KeyFields, Page, one_field, one_query};
+use self::fields::{KeyFields, Page, one_query, one_value};
 pub(super) use self::fields::{kind_of_bits, selector_of};
 pub(super) use self::operations::operations;
 use super::App;
@@ -103,7 +104,7 @@ async fn authority(
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    let own = one_field(&Form::read(&app, request).await?, "self")?;
+    let own = one_value(&app, request, "self").await?;
     if !yes_no(&own, "self")? {
         return Err(ApiError::bad_request("'self' is not supported yet, only 'true' is"));
     }
@@ -121,7 +122,7 @@ async fn selector(
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    let field = one_field(&Form::read(&app, request).await?, "dkim_selector")?;
+    let field = one_value(&app, request, "dkim_selector").await?;
     let selector = selector_of(&field, "dkim_selector")?;
     let keys = keys_of(&app, &domain.name).await?;
     let mut active = keys.iter().filter(|key| key.active);

@@ -1,11 +1,12 @@
 //! What can be called about DKIM keys.
 
+use super::rotation::{rotate, set};
 use super::{activate, authority, create, deactivate, delete, list as list_keys, of_domain, selector};
 use crate::api::domains::dns_record;
 use crate::api::limits::{DKIM_KEYS_PER_PAGE, DKIM_KEYS_PER_PAGE_DEFAULT};
 use crate::api::operation::Operation;
 use crate::api::schema::{
-    Schema, boolean, choice, integer, list, message, named, object, sending_domain, switch, text,
+    Schema, any_object, boolean, choice, integer, list, message, named, object, sending_domain, switch, text,
 };
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
@@ -54,6 +55,16 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
             .path("selector", which().example("s7"))
             .ok("It signs no more", turned())
             .twin(),
+        Operation::put("/v1/dkim_management/domains/{domain}/rotation", "setDkimRotation", set)
+            .summary("Say whether the DKIM keys of a domain are replaced by themselves, and how old they become")
+            .form([
+                ("rotation_enabled", switch().required().example("yes")),
+                ("rotation_interval", text().about("From 5d to 3650d. Default: as it was set, or 120d").example("90d")),
+            ])
+            .ok("What holds now", object([("domain", any_object())])),
+        Operation::post("/v1/dkim_management/domains/{domain}/rotate", "rotateDkimKeys", rotate)
+            .summary("Make DKIM keys that take the place of those that sign, once their records are published")
+            .ok("Begun, or gone on", object([("message", text()), ("records", list(any_object()))])),
         Operation::put("/v3/domains/{domain}/dkim_authority", "updateDkimAuthority", authority)
             .summary("Say that a domain signs with its own keys, as it always does")
             .form([("self", switch().required().example("yes"))])

@@ -29,15 +29,15 @@ pub(in crate::api) fn sending(records: &Records) -> Vec<Value> {
 /// The domain with its records, as they stood when they were last looked for.
 pub(super) async fn with_known(app: &App, message: Option<&str>, domain: &SendingDomain) -> Result<Value, ApiError> {
     let records = app.sending_dns.known(&app.store, &domain.name).await?;
-    Ok(with(message, domain, &records))
+    Ok(with(app, message, domain, &records))
 }
 
 /// The domain with these records. Nothing is received, so there is no list of what that would take; what is
 /// recommended has a list of its own, which is ours.
-pub(super) fn with(message: Option<&str>, domain: &SendingDomain, records: &Records) -> Value {
+pub(super) fn with(app: &App, message: Option<&str>, domain: &SendingDomain, records: &Records) -> Value {
     let recommended = records.records.iter().filter(|record| !record.purpose.is_required());
     let mut answer = json!({
-        "domain": super::json::domain(domain),
+        "domain": super::json::domain(domain, app.retention),
         "receiving_dns_records": [],
         "sending_dns_records": sending(records),
         "recommended_dns_records": recommended.map(record).collect::<Vec<_>>(),

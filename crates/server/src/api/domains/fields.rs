@@ -1,10 +1,13 @@
 //! From the fields of a form to the settings of a domain.
 
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use message::dkim::KeyKind;
 use policy::tls::TlsSettings;
 use smtp::Domain;
+use store::retention::RetentionChange;
 
 use crate::api::dkim::{kind_of_bits, selector_of};
 use crate::api::http::error::ApiError;
@@ -17,8 +20,6 @@ pub(super) const SPAM_ACTION: &str = "disabled";
 pub(super) const WEB_PREFIX: &str = "email";
 /// Mailgun's default for the scheme of tracking links.
 pub(super) const WEB_SCHEME: &str = "http";
-/// How long Mailgun keeps messages, in seconds.
-pub(super) const MESSAGE_TTL: u32 = 259_200;
 
 /// Switches of later versions, which are off.
 const SWITCHES_THAT_ARE_OFF: [&str; 5] = [
@@ -39,6 +40,7 @@ pub(super) struct DomainFields {
     /// What DKIM key is made with the domain, and where it is published.
     pub(super) dkim_kind: Option<KeyKind>,
     pub(super) dkim_selector: Option<Domain>,
+    pub(super) retention: RetentionChange,
 }
 
 impl DomainFields {
@@ -51,6 +53,7 @@ impl DomainFields {
             match name {
                 "name" => once(&mut fields.name, domain_name(value)?, name)?,
                 _ if take_tls(&mut fields.tls, name, value)? => {}
+                _ if !value.is_empty() && take_retention(&mut fields.retention, name, value)? => {}
                 // Clients send settings that they have nothing for.
                 _ if is_known(name) && value.is_empty() => {}
                 "dkim_key_size" => once(&mut fields.dkim_kind, kind_of_bits(value, name)?, name)?,
@@ -58,7 +61,6 @@ impl DomainFields {
                 "spam_action" => only(name, value, SPAM_ACTION)?,
                 "web_prefix" => only(name, value, WEB_PREFIX)?,
                 "web_scheme" => only(name, value, WEB_SCHEME)?,
-                "message_ttl" => only(name, value, &MESSAGE_TTL.to_string())?,
                 _ if SWITCHES_THAT_ARE_OFF.contains(&name) => {
                     if yes_no(value, name)? {
                         return Err(only_supported(name, "false"));
@@ -85,6 +87,33 @@ pub(super) fn take_tls(tls: &mut TlsSettings, name: &str, value: &str) -> Result
     Ok(true)
 }
 
+/// Takes the field if it is one of the limits of what is kept, and says whether it was. Times are seconds. All but
+/// `message_ttl` are ours.
+fn take_retention(limits: &mut RetentionChange, name: &str, value: &str) -> Result<bool, ApiError> {
+    const LONGEST: u64 = 3650 * 24 * 3600;
+    let seconds = |least| Ok::<_, ApiError>(limit(name, value, least..=LONGEST)?.map(Duration::from_secs));
+    let amount = || limit(name, value, 1..=i64::MAX.unsigned_abs());
+    match name {
+        "message_ttl" => once(&mut limits.contents, seconds(0)?, name)?,
+        "event_retention" => once(&mut limits.events, seconds(3600)?, name)?,
+        "event_limit" => once(&mut limits.most_events, amount()?, name)?,
+        "message_limit" => once(&mut limits.most_octets, amount()?, name)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// A number, or `default` for what holds for all domains.
+fn limit(name: &str, value: &str, range: RangeInclusive<u64>) -> Result<Option<u64>, ApiError> {
+    if value.eq_ignore_ascii_case("default") {
+        return Ok(None);
+    }
+    let number = value.parse().ok().filter(|number| range.contains(number));
+    let (least, most) = (range.start(), range.end());
+    let refusal = || format!("'{name}' must be a whole number from {least} to {most}, or 'default'");
+    number.map(Some).ok_or_else(|| ApiError::bad_request(refusal()))
+}
+
 fn choice<T: FromStr<Err = String>>(name: &str, value: &str) -> Result<T, ApiError> {
     value.parse().map_err(|error: String| ApiError::bad_request(format!("'{name}': {}", excerpt(&error))))
 }
@@ -95,8 +124,18 @@ pub(super) fn unknown(name: &str) -> ApiError {
 }
 
 fn is_known(name: &str) -> bool {
-    let others = ["spam_action", "web_prefix", "web_scheme", "message_ttl", "dkim_key_size", "dkim_selector"];
-    others.contains(&name) || SWITCHES_THAT_ARE_OFF.contains(&name) || NOT_YET.contains(&name)
+    const OTHERS: [&str; 9] = [
+        "spam_action",
+        "web_prefix",
+        "web_scheme",
+        "dkim_key_size",
+        "dkim_selector",
+        "message_ttl",
+        "event_retention",
+        "event_limit",
+        "message_limit",
+    ];
+    OTHERS.contains(&name) || SWITCHES_THAT_ARE_OFF.contains(&name) || NOT_YET.contains(&name)
 }
 
 fn domain_name(value: &str) -> Result<Domain, ApiError> {
@@ -134,12 +173,19 @@ mod tests {
             ("web_scheme", "http"),
             ("web_prefix", "email"),
             ("message_ttl", "259200"),
+            ("event_retention", ""),
+            ("event_limit", "Default"),
             ("smtp_password", ""),
             ("use_automatic_sender_security", "no"),
         ];
         let tls = TlsSettings { require_tls: Some(true), ..TlsSettings::default() };
         let name = Some("example.com".parse().unwrap());
-        assert_eq!(parse(&fields), Ok(DomainFields { name, tls, ..DomainFields::default() }));
+        let retention = RetentionChange {
+            contents: Some(Some(Duration::from_secs(259_200))),
+            most_events: Some(None),
+            ..RetentionChange::default()
+        };
+        assert_eq!(parse(&fields), Ok(DomainFields { name, tls, retention, ..DomainFields::default() }));
         assert_eq!(parse(&[]), Ok(DomainFields::default()));
     }
 
@@ -154,6 +200,9 @@ mod tests {
             ("wildcard", "true", "'wildcard' is not supported yet, only 'false' is"),
             ("wildcard", "maybe", "'wildcard' must be one of: yes, no, true, false"),
             ("web_scheme", "https", "'web_scheme' is not supported yet, only 'http' is"),
+            ("message_ttl", "3d", "'message_ttl' must be a whole number from 0 to 315360000, or 'default'"),
+            ("event_retention", "60", "'event_retention' must be a whole number from 3600 to 315360000, or 'default'"),
+            ("event_limit", "0", "'event_limit' must be a whole number from 1 to 9223372036854775807, or 'default'"),
             ("smtp_password", "secret", "'smtp_password' is not supported yet"),
             ("dkim_key_size", "512", "'dkim_key_size' must be one of: 2048, 4096"),
             ("dkim_selector", "a b", "'dkim_selector' is not a valid DKIM selector"),

@@ -3,12 +3,14 @@
 
 use serde_json::{Value, json};
 use store::SendingDomain;
+use store::retention::Retention;
 
-use super::fields::{MESSAGE_TTL, SPAM_ACTION, WEB_PREFIX, WEB_SCHEME};
+use super::fields::{SPAM_ACTION, WEB_PREFIX, WEB_SCHEME};
 use crate::api::http::time::to_date;
 
-/// The domain object.
-pub(super) fn domain(domain: &SendingDomain) -> Value {
+/// The domain object. What it keeps is what holds, by its own limits and by those for all domains.
+pub(super) fn domain(domain: &SendingDomain, general: Retention) -> Value {
+    let kept = domain.retention.and(general);
     json!({
         "id": domain.id,
         "name": domain.name.as_str(),
@@ -27,6 +29,9 @@ pub(super) fn domain(domain: &SendingDomain) -> Value {
         "wildcard": false,
         "use_automatic_sender_security": false,
         "encrypt_incoming_message": false,
-        "message_ttl": MESSAGE_TTL,
+        "message_ttl": kept.contents.map(|time| time.as_secs()),
+        "event_retention": kept.events.map(|time| time.as_secs()),
+        "event_limit": kept.most_events,
+        "message_limit": kept.most_octets,
     })
 }

@@ -32,7 +32,7 @@ async fn list(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Json, 
     };
     query.only = caller.domain().cloned();
     let (total, domains) = app.store.list_domains(query).await?;
-    let items: Vec<_> = domains.iter().map(json::domain).collect();
+    let items: Vec<_> = domains.iter().map(|domain| json::domain(domain, app.retention)).collect();
     Ok(Json(json!({ "total_count": total, "items": items })))
 }
 
@@ -43,7 +43,7 @@ async fn create(State(app): State<App>, request: Request) -> Result<Json, ApiErr
     let dkim = new_key(Source::Made(fields.dkim_kind.unwrap_or(KeyKind::Rsa2048)), fields.dkim_selector, true);
     let dkim = dkim.await.map_err(no_key)?;
     let new = NewDomain { name: name.clone(), tls: fields.tls, dkim: Some(dkim), now: Timestamp::now() };
-    let domain = match app.store.create_domain(new).await {
+    let domain = match app.store.create_limited_domain(new, fields.retention).await {
         Err(StoreError::Conflict(_)) => {
             return Err(ApiError::bad_request(format!("This domain name is already taken: {name}")));
         }
@@ -66,6 +66,7 @@ async fn update(State(app): State<App>, KnownDomain(domain): KnownDomain, reques
     if fields.name.is_some_and(|name| name != domain.name) {
         return Err(ApiError::bad_request("'name' of a domain cannot be changed"));
     }
+    app.store.limit_domain(&domain.name, fields.retention).await?;
     let domain = app.store.update_domain(&domain.name, fields.tls).await?;
     let domain = domain.ok_or_else(|| ApiError::not_found("Domain not found"))?;
     Ok(Json(dns::with_known(&app, Some("Domain has been updated"), &domain).await?))
@@ -75,7 +76,7 @@ async fn update(State(app): State<App>, KnownDomain(domain): KnownDomain, reques
 async fn verify(State(app): State<App>, KnownDomain(domain): KnownDomain) -> Result<Json, ApiError> {
     let records = app.sending_dns.verify(&app.store, &domain.name).await?;
     let domain = app.store.domain(&domain.name).await?.ok_or_else(|| ApiError::not_found("Domain not found"))?;
-    Ok(Json(dns::with(Some("Domain DNS records have been updated"), &domain, &records)))
+    Ok(Json(dns::with(&app, Some("Domain DNS records have been updated"), &domain, &records)))
 }
 
 /// `DELETE /v3/domains/{domain}`

@@ -21,14 +21,14 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
             .ok("A page of domains", page),
         Operation::post("/v4/domains", "createDomain", create)
             .summary("Make a sending domain")
-            .form([("name", name)].into_iter().chain(tls_settings()).chain(first_key()))
+            .form([("name", name)].into_iter().chain(tls_settings()).chain(limits()).chain(first_key()))
             .ok("Made", domain_answer()),
         Operation::get("/v4/domains/{domain}", "readDomain", read)
             .summary("Read a sending domain")
             .ok("The domain", domain_answer()),
         Operation::put("/v4/domains/{domain}", "updateDomain", update)
             .summary("Change a sending domain")
-            .form_of(settings())
+            .form(tls_settings().into_iter().chain(limits()))
             .ok("Changed", domain_answer()),
         Operation::delete("/v4/domains/{domain}", "deleteDomain", delete)
             .summary("Delete a sending domain and its keys; its queued mail is still delivered")
@@ -55,6 +55,16 @@ fn tls_settings() -> [(&'static str, Schema); 4] {
         ("skip_verification", switch()),
         ("tls_fallback", choice(["plaintext", "unverified", "defer"])),
         ("tls_failure", choice(["defer", "fail"])),
+    ]
+}
+
+/// Each is a number, or `default` for what holds for all domains.
+fn limits() -> [(&'static str, Schema); 4] {
+    [
+        ("message_ttl", text().about("How long the content of messages is kept, in seconds, or 'default'")),
+        ("event_retention", text().about("How long events can be read, in seconds, or 'default'")),
+        ("event_limit", text().about("Most events that are kept, or 'default'")),
+        ("message_limit", text().about("Most octets of content of messages that are kept, or 'default'")),
     ]
 }
 

@@ -4,6 +4,7 @@
 use message::Mailbox;
 use serde_json::{Map, Value, json};
 use store::template::TemplateUse;
+use store::tracking::Interaction;
 use store::{AttachmentSummary, AttemptRecord, Event, EventKind, IndividualCopy, MessageSummary, Severity};
 
 use crate::api::http::time::to_epoch;
@@ -48,13 +49,25 @@ pub(in crate::api) fn event(event: &Event, base: &str) -> Value {
             put("originating-ip", ip.to_string().into());
         }
     }
+    if let Some(Interaction { ip, url, client }) = &event.interaction {
+        if let Some(ip) = ip {
+            put("ip", ip.to_string().into());
+        }
+        if let Some(url) = url {
+            put("url", url.as_str().into());
+        }
+        put("client-info", client.clone());
+    }
     if let Some(attempt) = &event.attempt {
         let mut status = delivery_status(attempt);
-        if let Some(report) = &event.bounce {
+        if let Some(report) = &event.report {
             status["bounce-code"] = attempt.enhanced_code.map(|code| code.to_string()).into();
             status["bounce-report"] = report.clone();
         }
         put("delivery-status", status);
+    }
+    if let (EventKind::Complained, Some(report)) = (event.kind, &event.report) {
+        put("feedback-report", report.clone());
     }
     if let Some(story) = &event.downgrade {
         put("tls-downgrade", story.clone());
@@ -86,13 +99,17 @@ fn weight(event: &Event) -> usize {
     };
     let copy = event.copy.as_ref().map_or(0, |copy| copy.variables.len() * 64);
     let texts = message.header_to.len() + message.header_from.len() + message.subject.len();
-    OTHER_OCTETS + texts + recipients + copy + files.sum::<usize>()
+    let url = event.interaction.as_ref().and_then(|done| done.url.as_ref()).map_or(0, String::len);
+    OTHER_OCTETS + texts + url + recipients + copy + files.sum::<usize>()
 }
 
 fn log_level(event: &Event) -> &'static str {
     match (event.kind, event.severity) {
-        (EventKind::Accepted | EventKind::Delivered, _) => "info",
-        (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded, _) => "warn",
+        (EventKind::Accepted | EventKind::Delivered | EventKind::Opened, _) => "info",
+        (EventKind::Clicked | EventKind::Unsubscribed, _) => "info",
+        (EventKind::Failed, Some(Severity::Temporary)) | (EventKind::TlsDowngraded | EventKind::Complained, _) => {
+            "warn"
+        }
         (EventKind::Failed, _) => "error",
     }
 }
@@ -117,7 +134,7 @@ fn flags(event: &Event) -> Value {
         "is-system-test": false,
         "is-test-mode": event.message.test_mode,
     });
-    if event.bounce.is_some() {
+    if event.kind == EventKind::Failed && event.report.is_some() {
         flags["is-delayed-bounce"] = true.into();
     }
     flags

@@ -11,7 +11,7 @@ use crate::api::tls::observed;
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
     let filters = [
-        ("event", "accepted, delivered, failed, tls-downgraded"),
+        ("event", "accepted, delivered, failed, opened, clicked, complained, tls-downgraded"),
         ("severity", "temporary, permanent"),
         ("recipient", "Whole address, or a part"),
         ("recipients", "Anybody the message went to"),
@@ -63,7 +63,7 @@ fn event_page() -> Schema {
 
 fn event() -> Schema {
     let event = object([
-        ("event", choice(["accepted", "delivered", "failed", "tls-downgraded"]).required()),
+        ("event", event_kinds().required()),
         ("id", text().required()),
         ("timestamp", unix_seconds().required()),
         ("log-level", text()),
@@ -74,9 +74,17 @@ fn event() -> Schema {
         ("storage", object([("url", text()), ("key", text())]).about("The message as it is kept")),
         ("tls-settings", any_object().about("What was asked for, in accepted events")),
         ("delivery-status", delivery_status()),
+        ("feedback-report", feedback_report()),
         ("tls-downgrade", downgrade()),
+        ("ip", text().about("Who opened it or followed a link")),
+        ("url", text().about("The link that was followed")),
+        ("client-info", any_object().about("With which program")),
     ]);
     named("Event", event.and_more())
+}
+
+fn event_kinds() -> Schema {
+    choice(["accepted", "delivered", "failed", "opened", "clicked", "unsubscribed", "complained", "tls-downgraded"])
 }
 
 fn delivery_status() -> Schema {
@@ -93,8 +101,29 @@ fn delivery_status() -> Schema {
         ("retry-seconds", integer()),
         ("utf8", boolean()),
         ("tls-details", any_object().about("The evidence: docs/tls.md")),
+        (
+            "bounce-code",
+            text().nullable().about("Of failures that were reported after the delivery: the enhanced code"),
+        ),
+        ("bounce-report", bounce_report()),
     ]);
     named("DeliveryStatus", status.and_more())
+}
+
+fn bounce_report() -> Schema {
+    let report = object([("reporting-mta", text()), ("remote-mta", text()), ("final-recipient", text())]);
+    named("BounceReport", report.and_more().about("What else that report says (RFC 3464)"))
+}
+
+fn feedback_report() -> Schema {
+    let report = object([
+        ("feedback-type", choice(["abuse", "fraud"])),
+        ("user-agent", text()),
+        ("reporting-mta", text()),
+        ("source-ip", text()),
+        ("arrival-date", text()),
+    ]);
+    named("FeedbackReport", report.and_more().about("What the report of a complaint says (RFC 5965)"))
 }
 
 fn downgrade() -> Schema {

@@ -69,24 +69,21 @@ pub(crate) async fn authenticate(State(app): State<App>, mut request: Request, n
     let Some(key) = key_of(request.headers()) else { return refusal.into_response() };
     let hash = KeyHash::of(&key);
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
-    let wait = address.and_then(|address| app.door.attempts.wait(address, Instant::now()));
-    // Many clients may share an address. Those that were let in before are not kept out by one that guesses.
-    if let Some(wait) = wait.filter(|_| !app.door.keys.was_good(&hash, Instant::now())) {
-        let words = "too many wrong API keys from this address, try again later";
-        return ApiError::new(StatusCode::TOO_MANY_REQUESTS, words).retry_after(wait).into_response();
-    }
+    // Every key is looked up, which costs little: many clients may share an address, as behind a proxy, and one that
+    // guesses keeps none of them out.
     // The store compares hashes only, so the time that a comparison takes tells nothing about a key.
     match app.door.keys.find(&app.store, hash).await {
         Ok(Some(found)) if !found.is_expired(Timestamp::now()) => {
             request.extensions_mut().insert(Caller(found));
             next.run(request).await
         }
-        Ok(_) => {
-            if let Some(address) = address {
-                app.door.attempts.count(address, Instant::now());
+        Ok(_) => match address.and_then(|address| app.door.attempts.count(address, Instant::now())) {
+            None => refusal.into_response(),
+            Some(wait) => {
+                let words = "too many wrong API keys from this address, try again later";
+                ApiError::new(StatusCode::TOO_MANY_REQUESTS, words).retry_after(wait).into_response()
             }
-            refusal.into_response()
-        }
+        },
         Err(error) => ApiError::from(error).into_response(),
     }
 }

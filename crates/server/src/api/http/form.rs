@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use percent_encoding::percent_decode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -91,6 +91,18 @@ impl Form {
             fields.await.map_err(|_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "request took too long"))??;
         Ok(Form { fields, _share: Some(share) })
     }
+}
+
+/// The parameters of a request, by name: in the query, where some clients put a single one, or in a form. Those of the
+/// query come first.
+pub(crate) async fn read_anywhere(app: &App, mut request: Request) -> Result<Vec<(String, String)>, ApiError> {
+    let mut given = parse_query(request.uri().query().unwrap_or_default())?;
+    // Forms are read where nothing stands in the query; here it was read already.
+    *request.uri_mut() = Uri::from_static("/");
+    for field in &Form::read(app, request).await?.fields {
+        given.push((field.name.clone(), field.as_text()?.to_owned()));
+    }
+    Ok(given)
 }
 
 /// Refuses what the head of a request asks for and no form can give.

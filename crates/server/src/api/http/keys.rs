@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use store::{ApiKey, KeyHash, Store, StoreError};
 
-use crate::api::limits::{KEY_FRESH, KEY_REMEMBERED, KEYS_REMEMBERED};
+use crate::api::limits::{KEY_FRESH, KEYS_REMEMBERED};
 
 /// Keys that were good lately.
 ///
@@ -21,8 +21,8 @@ pub(crate) struct KnownKeys {
 struct Inner {
     /// Counts what was forgotten: an answer of the store from before may not be remembered after.
     generation: u64,
-    /// When the store was asked, and what it said; `None` is to be asked again.
-    keys: HashMap<KeyHash, (Instant, Option<Arc<ApiKey>>)>,
+    /// When the store was asked, and what it said.
+    keys: HashMap<KeyHash, (Instant, Arc<ApiKey>)>,
 }
 
 impl KnownKeys {
@@ -39,37 +39,27 @@ impl KnownKeys {
         Ok(found)
     }
 
-    /// Whether the key was good in the last minutes.
-    pub(crate) fn was_good(&self, hash: &KeyHash, now: Instant) -> bool {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.keys.get(hash).is_some_and(|(at, _)| now.duration_since(*at) < KEY_REMEMBERED)
-    }
-
-    /// Forgets what the store said: keys were deleted. That the others were good stays known, or a deletion would shut
-    /// them out from an address that somebody else guesses from.
+    /// Forgets what the store said: keys were deleted.
     pub(crate) fn forget(&self) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.generation += 1;
-        inner.keys.values_mut().for_each(|(_, key)| *key = None);
+        inner.keys.clear();
     }
 
     fn fresh(&self, hash: &KeyHash, now: Instant) -> (u64, Option<Arc<ApiKey>>) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = inner.keys.get(hash).filter(|(at, _)| now.duration_since(*at) < KEY_FRESH);
-        (inner.generation, fresh.and_then(|(_, key)| key.clone()))
+        (inner.generation, fresh.map(|(_, key)| key.clone()))
     }
 
     fn remember(&self, generation: u64, hash: KeyHash, found: Option<Arc<ApiKey>>, at: Instant) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.is_none() {
-            inner.keys.remove(&hash);
-        }
         let Some(key) = found.filter(|_| inner.generation == generation) else { return };
         if inner.keys.len() >= KEYS_REMEMBERED && !inner.keys.contains_key(&hash) {
             let oldest = inner.keys.iter().min_by_key(|(_, (at, _))| *at).map(|(hash, _)| *hash);
             oldest.map(|hash| inner.keys.remove(&hash));
         }
-        inner.keys.insert(hash, (at, Some(key)));
+        inner.keys.insert(hash, (at, key));
     }
 }
 
@@ -100,16 +90,13 @@ mod tests {
         known.remember(0, hash, Some(key(1)), now);
         assert_eq!(known.fresh(&hash, now).1, Some(key(1)));
         assert_eq!(known.fresh(&hash, now + KEY_FRESH).1, None);
-        assert!(known.was_good(&hash, now + KEY_FRESH) && !known.was_good(&hash, now + KEY_REMEMBERED));
         known.forget();
         assert_eq!(known.fresh(&hash, now), (1, None));
-        assert!(known.was_good(&hash, now), "whoever guesses keys shuts nobody out when some other key goes");
         // An answer that the store gave before the deletion comes after it.
         known.remember(0, hash, Some(key(1)), now);
         assert_eq!(known.fresh(&hash, now), (1, None));
         known.remember(1, hash, Some(key(2)), now);
-        known.remember(1, hash, None, now);
-        assert!(!known.was_good(&hash, now), "the store says that it is gone");
+        assert_eq!(known.fresh(&hash, now), (1, Some(key(2))));
     }
 
     #[test]
@@ -120,7 +107,7 @@ mod tests {
             known.remember(0, KeyHash::of(&number.to_string()), Some(key(1)), at);
         }
         assert_eq!(known.inner.lock().unwrap().keys.len(), KEYS_REMEMBERED);
-        assert!(!known.was_good(&KeyHash::of("0"), now), "the oldest goes");
-        assert!(known.was_good(&KeyHash::of("1"), now));
+        assert_eq!(known.fresh(&KeyHash::of("0"), now).1, None, "the oldest goes");
+        assert!(known.fresh(&KeyHash::of("1"), now).1.is_some());
     }
 }

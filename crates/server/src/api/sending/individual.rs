@@ -49,7 +49,7 @@ pub(super) fn copies(
         let variables = serde_json::from_str::<Value>(&first.variables).ok();
         let variables = variables.and_then(|value| value.as_object().cloned()).unwrap_or_default();
         let first = IndividualCopy { to: first.to.clone(), variables };
-        copies::render(&plan, content, &first).map_err(|error| ApiError::bad_request(error.to_string()))?;
+        copies::render(&plan, content, &first, false).map_err(|error| ApiError::bad_request(error.to_string()))?;
     }
     Ok(NewCopies { plan, copies })
 }

@@ -6,7 +6,7 @@ use crate::api::http::error::ApiError;
 /// Calls `take` with name and value of each `X-Mailgun-*` field, and of `TLS-Required` (RFC 8689 §5), in the header section, unfolded (RFC 5322 §2.2.3).
 ///
 /// What is no field ends the section: whether that is a fault is for the reader of the whole message to say.
-pub(crate) fn for_each_option(
+pub(super) fn for_each_option(
     message: &[u8],
     mut take: impl FnMut(&str, &str) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {

@@ -11,21 +11,22 @@ mod template;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request, State};
-use message::{Draft, Identity, Message};
+use message::{Changes, Draft, Identity, Message};
 use policy::tls;
 use serde_json::json;
-use smtp::{Address, Domain};
+use smtp::{Address, Domain, ReturnPath};
+use store::dsn::DsnRequest;
 use store::template::TemplateUse;
 use store::{AttachmentSummary, Method, NewCopies, NewMessage, SendingDomain, Timestamp};
 
 pub(super) use self::request::addresses_to;
 pub(super) use operations::operations;
-pub(crate) use options::{excerpt, not_supported, once, plain_name, yes_no};
+pub(crate) use options::{excerpt, not_supported, once, plain_name, tracked_links, yes_no};
 pub(crate) use submitted::{Refused, Submitted};
 
-use self::options::Options;
-use self::request::{MimeRequest, Recipients, SendRequest};
-use self::template::UsedTemplate;
+use self::options::{Options, TemplateOptions};
+use self::request::{MimeRequest, Recipients, SendRequest, no_template};
+use self::template::{UsedTemplate, Wanted};
 use super::App;
 use super::http::auth::Caller;
 use super::http::domain::KnownDomain;
@@ -34,6 +35,7 @@ use super::http::form::Form;
 use super::http::time;
 use super::limits::MESSAGE_OCTETS;
 use crate::copies::{self, Plan, VARIABLES_HEADER, to_ascii_json};
+use crate::tracking;
 
 /// Forms above this size are worked on by a thread where they keep nobody waiting.
 const INLINE_OCTETS: usize = 128 * 1024;
@@ -47,7 +49,7 @@ async fn messages(
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    send(&app, domain, request, compose).await
+    send(&app, domain, request, false).await
 }
 
 /// A message given whole.
@@ -56,13 +58,14 @@ async fn messages_mime(
     KnownDomain(domain): KnownDomain,
     request: Request,
 ) -> Result<Json, ApiError> {
-    send(&app, domain, request, accept_whole).await
+    send(&app, domain, request, true).await
 }
 
-async fn send(app: &App, domain: SendingDomain, request: Request, work: Work) -> Result<Json, ApiError> {
+async fn send(app: &App, domain: SendingDomain, request: Request, is_whole: bool) -> Result<Json, ApiError> {
     let origin = Origin::of(&request);
     let form = Form::read(app, request).await?;
-    let template = UsedTemplate::find(&app.store, &domain.name, &form).await?;
+    let template = UsedTemplate::find(&app.store, &domain.name, Wanted::of_form(&form, is_whole)?).await?;
+    let work: Work = if is_whole { accept_whole } else { compose };
     let ready = prepare(form, domain.name.clone(), template, work).await?;
     let message_id = keep(app, domain, origin, ready).await?;
     Ok(Json(json!({ "id": format!("<{message_id}>"), "message": "Queued. Thank you." })))
@@ -76,8 +79,12 @@ pub(crate) struct Ready {
     copies: Option<NewCopies>,
     template: Option<TemplateUse>,
     options: Options,
-    /// Nobody is to be told of failures (RFC 5321 §4.5.5).
-    null_return_path: bool,
+    /// Somewhere in it is a placeholder of a link to unsubscribe.
+    has_unsubscribe: bool,
+    /// The reverse-path that was given; over HTTP there is none.
+    return_path: Option<ReturnPath>,
+    /// Of what the sender is to be told by mail.
+    dsn: Option<DsnRequest>,
 }
 
 impl Ready {
@@ -92,10 +99,43 @@ impl Ready {
         }
         let copies = plan.map(|plan| individual::copies(plan, &mut options, &recipients, &message.content));
         let copies = copies.transpose()?;
+        let has_unsubscribe = has_unsubscribe(&message.content, copies.as_ref());
         let wire = smtp::data::to_wire(&message.content);
         let recipients = recipients.addresses;
-        Ok(Ready { wire, message, recipients, copies, template: None, options, null_return_path: false })
+        Ok(Ready {
+            wire,
+            message,
+            recipients,
+            copies,
+            template: None,
+            options,
+            has_unsubscribe,
+            return_path: None,
+            dsn: None,
+        })
     }
+}
+
+/// Whether there is a placeholder of a link to unsubscribe in the content, in what copies are made of or are made with.
+fn has_unsubscribe(content: &[u8], copies: Option<&NewCopies>) -> bool {
+    #[derive(Default)]
+    struct Look(bool);
+    impl Changes for Look {
+        fn header(&mut self, _: &str, value: &str) -> Result<Option<String>, String> {
+            self.text("", value)
+        }
+
+        fn text(&mut self, _: &str, text: &str) -> Result<Option<String>, String> {
+            self.0 |= tracking::asks(text);
+            Ok(None)
+        }
+    }
+    let in_copies = copies.is_some_and(|copies| {
+        tracking::asks(&copies.plan.to_string()) || copies.copies.iter().any(|copy| tracking::asks(&copy.variables))
+    });
+    let mut look = Look::default();
+    // What cannot be read has no placeholder that could be filled.
+    in_copies || message::rewrite(content, &[], &mut look, usize::MAX).is_ok() && look.0
 }
 
 /// Runs `work` on the form, here or, when that would take long, on a thread of its own.
@@ -139,23 +179,39 @@ fn compose(form: &Form, domain: &Domain, template: Option<&UsedTemplate>) -> Res
     Ok(Ready { template: template.map(|template| template.told(is_text)), ..ready })
 }
 
-fn accept_whole(form: &Form, domain: &Domain, _: Option<&UsedTemplate>) -> Result<Ready, ApiError> {
+fn accept_whole(form: &Form, domain: &Domain, template: Option<&UsedTemplate>) -> Result<Ready, ApiError> {
     let now = time::now();
-    take_whole(MimeRequest::parse(form, now)?, "", domain, now)
+    take_whole(MimeRequest::parse(form, now)?, template, "", domain, now)
 }
 
 /// A message that an application composed, whichever way it came. `trace` goes before all of it.
-fn take_whole(mut request: MimeRequest, trace: &str, domain: &Domain, now: i64) -> Result<Ready, ApiError> {
-    let plan = individual::plan(&mut request.options)?;
+fn take_whole(
+    mut request: MimeRequest,
+    template: Option<&UsedTemplate>,
+    trace: &str,
+    domain: &Domain,
+    now: i64,
+) -> Result<Ready, ApiError> {
+    let identity = identity(now, domain);
+    match template {
+        Some(template) => template.fill_whole(&mut request, &identity)?,
+        None if request.options.template != TemplateOptions::default() => return Err(no_template()),
+        None => {}
+    }
+    let is_text = request.options.template.text == Some(true);
+    let mut plan = individual::plan(&mut request.options)?;
+    if let (Some(template), Some(plan)) = (template, &mut plan) {
+        template.plan(plan, &request.options.template_variables, is_text);
+    }
     let headers = all_headers(&request.options, plan.as_ref());
     let refuse = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
-    let mut message =
-        message::accept(&request.message, &headers, &identity(now, domain)).map_err(|error| refuse(&error))?;
+    let mut message = message::accept(&request.message, &headers, &identity).map_err(|error| refuse(&error))?;
     if plan.is_some() {
         message.content = copies::without_variables(&message.content).map_err(|error| refuse(&error))?;
     }
     message.content.splice(..0, trace.bytes());
-    Ready::new(message, request.recipients, request.options, plan)
+    let ready = Ready::new(message, request.recipients, request.options, plan)?;
+    Ok(Ready { template: template.map(|template| template.told(is_text)), ..ready })
 }
 
 fn identity(now: i64, domain: &Domain) -> Identity {
@@ -191,14 +247,16 @@ impl Origin {
 /// Hands the message to the store and gives its Message-ID, without brackets. Only when the store has it on disk is
 /// anything promised.
 pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
-    let Ready { message, wire, recipients, copies, template, options, null_return_path } = ready;
+    let Ready { message, wire, recipients, copies, template, options, has_unsubscribe, return_path, dsn } = ready;
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
         content_type: file.content_type,
         size: file.size as u64,
     };
+    let wanted = tracking::Wanted { unsubscribes: has_unsubscribe, ..options.tracking };
+    let tracking = app.tracking.resolve(wanted, &domain.tracking)?;
     let new = NewMessage {
-        return_path: if null_return_path { String::new() } else { return_path(&message, &domain.name) },
+        return_path: failures_to(return_path, &message, &domain.name),
         header_from: message.from_text(),
         size: message.content.len() as u64,
         tls: tls::resolve(options.tls, domain.tls),
@@ -219,6 +277,8 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
         recipients,
         copies,
         template,
+        tracking: tracking.map(|tracking| tracking.to_json()),
+        dsn,
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     };
@@ -235,13 +295,19 @@ pub(super) async fn accept(app: &App, new: NewMessage) -> Result<String, ApiErro
     Ok(message_id)
 }
 
-/// Where failures are reported to: the author, if the author's domain is the sending domain or lies below it.
+/// Where failures are reported to: to the reverse-path that was given, or else the author, if its domain is the sending
+/// domain or lies below it. To nobody if the null one was given (RFC 5321 §4.5.5).
 ///
 /// Otherwise the sending domain's postmaster, so that SPF is asked about a domain that this server sends for
 /// (RFC 7208 §2.4), and no third party gets reports about mail that it did not send.
-fn return_path(message: &Message, domain: &Domain) -> String {
+fn failures_to(given: Option<ReturnPath>, message: &Message, domain: &Domain) -> String {
+    let given = match &given {
+        Some(ReturnPath::Null) => return String::new(),
+        Some(ReturnPath::Address(address)) => Some(address),
+        None => None,
+    };
     let author = message.from.first().map(|author| author.address());
-    match author.filter(|address| address.domain().is_within(domain)) {
+    match given.into_iter().chain(author).find(|address| address.domain().is_within(domain)) {
         Some(address) => address.to_string(),
         None => format!("postmaster@{domain}"),
     }
@@ -254,16 +320,21 @@ mod tests {
     #[test]
     fn failures_are_reported_to_the_sending_domain() {
         let domain: Domain = "example.com".parse().unwrap();
-        for (from, expected) in [
-            ("Bob <bob@example.com>", "bob@example.com"),
-            ("bob@news.Example.com", "bob@news.example.com"),
-            ("bob@example.org", "postmaster@example.com"),
-            ("bob@notexample.com", "postmaster@example.com"),
+        for (from, given, expected) in [
+            ("Bob <bob@example.com>", None, "bob@example.com"),
+            ("bob@news.Example.com", None, "bob@news.example.com"),
+            ("bob@example.org", None, "postmaster@example.com"),
+            ("bob@notexample.com", None, "postmaster@example.com"),
+            ("bob@example.com", Some("bounces@example.com"), "bounces@example.com"),
+            ("bob@example.com", Some("ann@example.org"), "bob@example.com"),
+            ("bob@example.org", Some("ann@example.org"), "postmaster@example.com"),
+            ("bob@example.com", Some(""), ""),
         ] {
             let mut draft = Draft::new(from.parse().unwrap(), "x");
             draft.text = Some("x".to_owned());
             let message = message::compose(&draft, &identity(0, &domain)).unwrap();
-            assert_eq!(return_path(&message, &domain), expected);
+            let given = given.map(|given| given.parse().map_or(ReturnPath::Null, ReturnPath::Address));
+            assert_eq!(failures_to(given, &message, &domain), expected);
         }
     }
 }

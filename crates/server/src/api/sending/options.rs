@@ -2,12 +2,14 @@
 
 use policy::tls::{TlsSettings, TlsTag};
 use serde_json::{Map, Value};
+use store::tracking::TrackedLinks;
 
 use crate::api::http::error::ApiError;
 use crate::api::http::form::Field;
 use crate::api::http::time;
 use crate::api::limits::{DELIVER_WITHIN_MINUTES, DELIVERY_AHEAD_SECONDS, OPTIONS_OCTETS, TAG_OCTETS, TAGS};
 use crate::copies::{RECIPIENT_VARIABLES_HEADER, RecipientVariables};
+use crate::tracking::Wanted;
 
 /// The options of one message.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) tls: TlsSettings,
     /// From `o:dkim`: whether the message is signed.
     pub(crate) dkim: Option<bool>,
+    /// From `o:tracking` and its like.
+    pub(crate) tracking: Wanted,
     requiretls: Option<bool>,
     tls_not_required: bool,
     delivery_time: Option<String>,
@@ -70,11 +74,8 @@ const NOT_YET: [&str; 8] = [
     "suppress-headers",
 ];
 
-/// Options of which only "no" is there: it is what happens anyway, and many clients say so.
-const ONLY_NO: [&str; 4] = ["tracking", "tracking-clicks", "tracking-opens", "tracking-pixel-location-top"];
-
 /// Headers that are options, and the options that they are.
-const HEADER_OPTIONS: [(&str, &str); 14] = [
+const HEADER_OPTIONS: [(&str, &str); 15] = [
     ("x-mailgun-require-tls", "require-tls"),
     ("x-mailgun-tls-end-to-end", "tls-end-to-end"),
     ("x-mailgun-skip-verification", "skip-verification"),
@@ -85,6 +86,7 @@ const HEADER_OPTIONS: [(&str, &str); 14] = [
     ("x-mailgun-track", "tracking"),
     ("x-mailgun-track-clicks", "tracking-clicks"),
     ("x-mailgun-track-opens", "tracking-opens"),
+    ("x-mailgun-track-pixel-location-top", "tracking-pixel-location-top"),
     ("x-mailgun-sending-ip", "sending-ip"),
     ("x-mailgun-sending-ip-pool", "sending-ip-pool"),
     ("x-mailgun-delivery-time-optimize-period", "deliverytime-optimize-period"),
@@ -201,10 +203,15 @@ impl Options {
         if let Some((_, option)) = HEADER_OPTIONS.iter().find(|(header, _)| *header == lower) {
             return self.set(option, value, name).map(|()| true);
         }
-        if lower == "x-mailgun-variables" {
-            return self.variables(value, name).map(|()| true);
+        match lower.as_str() {
+            "x-mailgun-variables" => self.variables(value, name)?,
+            // It was looked up before.
+            "x-mailgun-template-name" => {}
+            "x-mailgun-template-version" => self.template_option("version", value, name)?,
+            "x-mailgun-template-variables" => self.template_option("variables", value, name)?,
+            _ => return Err(not_supported(name)),
         }
-        Err(not_supported(name))
+        Ok(true)
     }
 
     /// Settles what depends on other options and on the time of the request. No option may come after it.
@@ -250,10 +257,13 @@ impl Options {
             "deliverytime" => once(&mut self.delivery_time, excerpt(value.trim()), given),
             "deliver-within" => once(&mut self.deliver_within, window(value, given)?, given),
             "tag" => self.tag(value, given),
-            name if ONLY_NO.contains(&name) => match yes_no(value, given) {
-                Ok(false) => Ok(()),
-                _ => Err(ApiError::bad_request(format!("'{given}' is not supported yet, only 'no' is"))),
-            },
+            "tracking" => once(&mut self.tracking.all, tracked_links(value, given)?, given),
+            "tracking-clicks" => once(&mut self.tracking.clicks, tracked_links(value, given)?, given),
+            "tracking-opens" => once(&mut self.tracking.opens, yes_no(value, given)?, given),
+            "tracking-pixel-location-top" => {
+                let at_top = tracked_links(value, given)? != TrackedLinks::None;
+                once(&mut self.tracking.at_top, at_top, given)
+            }
             name if NOT_YET.contains(&name) => Err(not_supported(given)),
             _ => Err(ApiError::bad_request(format!("'{}' is not an option", excerpt(given)))),
         }
@@ -331,6 +341,15 @@ pub(crate) fn yes_no(value: &str, field: &str) -> Result<bool, ApiError> {
         "no" | "false" => Ok(false),
         _ => Err(ApiError::bad_request(format!("'{field}' must be one of: yes, no, true, false"))),
     }
+}
+
+/// The four spellings, and a fifth: only in HTML.
+pub(crate) fn tracked_links(value: &str, field: &str) -> Result<TrackedLinks, ApiError> {
+    if value.trim().eq_ignore_ascii_case("htmlonly") {
+        return Ok(TrackedLinks::Html);
+    }
+    let refuse = |_| ApiError::bad_request(format!("'{field}' must be one of: yes, no, true, false, htmlonly"));
+    yes_no(value, field).map(|yes| if yes { TrackedLinks::All } else { TrackedLinks::None }).map_err(refuse)
 }
 
 /// The length of a delivery window in microseconds: `2h`, `30m`, `1h30m`.

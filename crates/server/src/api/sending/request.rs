@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use message::{Attachment, Mailbox, MailboxError};
 use smtp::Address;
 
-use super::options::{Options, TemplateOptions, asks_for_tls, excerpt, not_supported, once, plain_name};
+use super::options::{Options, TemplateOptions, asks_for_tls, excerpt, once, plain_name};
 use super::template::UsedTemplate;
 use crate::api::http::error::ApiError;
 use crate::api::http::form::{Field, Form};
@@ -15,7 +15,7 @@ use crate::api::limits::RECIPIENTS;
 /// `POST /v3/{domain}/messages`: the parts of a message.
 #[derive(Debug, PartialEq)]
 pub(crate) struct SendRequest {
-    pub(crate) from: Mailbox,
+    pub(crate) from: Vec<Mailbox>,
     pub(crate) to: Vec<Mailbox>,
     pub(crate) cc: Vec<Mailbox>,
     pub(crate) subject: String,
@@ -55,12 +55,16 @@ impl SendRequest {
         if let Some(template) = template {
             template.fill(&mut draft)?;
         } else if draft.options.template != TemplateOptions::default() {
-            return Err(ApiError::bad_request("parameters starting with t: need a 'template'"));
+            return Err(no_template());
         }
         let mut options = draft.options;
         options.settle(now)?;
         let from = draft.from.ok_or_else(|| ApiError::bad_request("from parameter is missing"))?;
-        let from = from.parse().map_err(|error: MailboxError| not_an_address("from", &error))?;
+        let from = Mailbox::parse_list(&from).map_err(|error| not_an_address("from", &error))?;
+        let from: Vec<Mailbox> = once_each(&from).cloned().collect();
+        if from.is_empty() {
+            return Err(ApiError::bad_request("from parameter is missing"));
+        }
         if draft.to.is_empty() {
             return Err(ApiError::bad_request("to parameter is missing"));
         }
@@ -108,7 +112,7 @@ impl Fields {
             return Ok(());
         }
         match plain_name(&field.name).as_str() {
-            "from" => once_unless_empty(&mut self.from, field),
+            "from" => also(&mut self.from, field.as_text()?),
             "to" => mailboxes(&mut self.to, "to", field),
             "cc" => mailboxes(&mut self.cc, "cc", field),
             "bcc" => mailboxes(&mut self.bcc, "bcc", field),
@@ -143,6 +147,8 @@ impl MimeRequest {
                     let text = format!("'{name}' parameter has no place in messages.mime: 'to' names every recipient");
                     return Err(ApiError::bad_request(text));
                 }
+                // It was looked up before.
+                "template" => {}
                 name => unknown(name, field)?,
             }
         }
@@ -152,12 +158,14 @@ impl MimeRequest {
         let message = message.filter(|message| !message.is_empty());
         let message = message.ok_or_else(|| ApiError::bad_request("message parameter is missing"))?;
         super::mime_headers::for_each_option(&message, |name, value| options.take_own_header(name, value))?;
-        if options.template != TemplateOptions::default() {
-            return Err(not_supported("t:"));
-        }
         options.settle(now)?;
         Ok(MimeRequest { message, recipients: Recipients::new(&to, &[], &options)?, options })
     }
+}
+
+/// The refusal of what is said of a template where none is named.
+pub(super) fn no_template() -> ApiError {
+    ApiError::bad_request("parameters starting with t: need a 'template'")
 }
 
 /// The recipients of what is sent once more: a form with `to` and nothing else.
@@ -178,11 +186,6 @@ pub(in crate::api) fn addresses_to(form: &Form) -> Result<Vec<Address>, ApiError
 /// Mailgun passes over fields that it does not know, and so do we, unless that would lose something: a file, or a
 /// demand for TLS that is written in another way.
 fn unknown(name: &str, field: &Field) -> Result<(), ApiError> {
-    match name {
-        "template" if field.content.is_empty() => return Ok(()),
-        "template" => return Err(not_supported(name)),
-        _ => {}
-    }
     if asks_for_tls(name) || name.contains("tls") {
         let text = format!("'{}' is not a parameter; write o:require-tls or o:skip-verification", excerpt(&field.name));
         return Err(ApiError::bad_request(text));
@@ -200,6 +203,16 @@ fn once_unless_empty(slot: &mut Option<String>, field: &Field) -> Result<(), Api
         "" => Ok(()),
         text => once(slot, text.to_owned(), &field.name),
     }
+}
+
+/// Several authors are one list.
+fn also(list: &mut Option<String>, text: &str) -> Result<(), ApiError> {
+    match list {
+        _ if text.trim().is_empty() => {}
+        Some(list) => list.extend([", ", text]),
+        none => *none = Some(text.to_owned()),
+    }
+    Ok(())
 }
 
 fn mailboxes(list: &mut Vec<Mailbox>, name: &str, field: &Field) -> Result<(), ApiError> {

@@ -4,6 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::api::http::form::File;
 use crate::api::limits::OPTIONS_OCTETS;
+use crate::tracking::Wanted;
 
 /// Sat, 01 Jan 2022 00:00:00 GMT.
 const NOW: i64 = 1_640_995_200_000_000;
@@ -58,7 +59,7 @@ fn all_parts_of_a_message_are_read() {
     .into();
     fields.extend([file("attachment", "a.csv", "1,2"), file("inline", "b.png", "png"), file("attachment", "", "")]);
     let request = send_fields(fields).unwrap();
-    assert_eq!(request.from.to_string(), "Jörg <joerg@example.com>");
+    assert_eq!(Mailbox::join_list(&request.from), "Jörg <joerg@example.com>");
     assert_eq!(Mailbox::join_list(&request.to), "b@example.net, C <c@example.net>, d@example.net");
     assert_eq!(Mailbox::join_list(&request.cc), "e@example.net");
     let recipients = ["b@example.net", "c@example.net", "d@example.net", "e@example.net", "f@example.net"];
@@ -103,7 +104,7 @@ fn bad_messages_are_refused_by_name() {
         (without("text"), missing_text.to_owned()),
         (replaced("text", ""), missing_text.to_owned()),
         (replaced("from", "bob"), not_an_address("from")),
-        (replaced("from", "a@example.com, b@example.com"), not_an_address("from")),
+        (replaced("from", "a@example.com, b"), not_an_address("from")),
         (replaced("from", "a@example.com\r\nBcc: x@example.com"), not_an_address("from")),
         (replaced("to", "b@example.net, nobody"), not_an_address("to")),
         (replaced("to", "b@example.net\nRCPT TO:<x@example.com>"), not_an_address("to")),
@@ -116,12 +117,25 @@ fn bad_messages_are_refused_by_name() {
 }
 
 #[test]
+fn several_authors_are_one_list() {
+    let without = GOOD.into_iter().filter(|(name, _)| *name != "from");
+    let several = [
+        ("from", "A <a@example.com>, b@example.com"),
+        ("from", ""),
+        ("from", "a@example.com"),
+        ("from", "c@example.com"),
+    ];
+    let request = send(&several.into_iter().chain(without).collect::<Vec<_>>()).unwrap();
+    assert_eq!(Mailbox::join_list(&request.from), "A <a@example.com>, b@example.com, c@example.com");
+}
+
+#[test]
 fn bad_fields_are_refused_by_name() {
     let size = "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total";
     let big = "x".repeat(OPTIONS_OCTETS);
     let tag = "t".repeat(129);
     for (name, value, message) in [
-        ("from", "c@example.com", "'from' is given more than once, with different values"),
+        ("from", "c", "from parameter is not a valid address. please check documentation"),
         ("subject", "", ""),
         ("attachment", "text", "'attachment' parameter is not a file"),
         ("inline", "text", "'inline' parameter is not a file"),
@@ -165,7 +179,7 @@ fn bad_fields_are_refused_by_name() {
         ("o:tag", &tag, "o:tag is longer than 128 characters"),
         ("h:", "x", "'h:' has no header name"),
         ("h:Größe", "x", "Header name must be pure ASCII: Größe"),
-        ("h:X-Mailgun-Template-Name", "x", "'X-Mailgun-Template-Name' is not supported yet"),
+        ("h:X-Mailgun-Sending-Ip", "x", "'X-Mailgun-Sending-Ip' is not supported yet"),
         ("h:X-Mailgun-Unheard-Of", "x", "'X-Mailgun-Unheard-Of' is not supported yet"),
         ("h:X-Mailgun-Require-TLS", "1", "'X-Mailgun-Require-TLS' must be one of: yes, no, true, false"),
         ("h:X-Mailgun-Variables", "[1]", "X-Mailgun-Variables is not a valid JSON object"),
@@ -186,16 +200,32 @@ fn bad_fields_are_refused_by_name() {
 }
 
 #[test]
-fn options_of_later_versions_are_taken_only_when_they_change_nothing() {
-    for name in ["o:tracking", "o:tracking-clicks", "o:tracking-opens", "o:tracking-pixel-location-top"] {
-        for value in ["no", "No", "false", "FALSE"] {
-            assert!(with(name, value).is_ok(), "{name}={value}");
+fn what_is_tracked_is_said_by_options_and_headers() {
+    use store::tracking::TrackedLinks::{All, Html, None as No};
+    let wanted = |name: &str, value: &str| with(name, value).unwrap().options.tracking;
+    for (value, links) in [("yes", All), ("True", All), ("no", No), ("FALSE", No), ("HtmlOnly", Html)] {
+        for name in ["o:tracking", "h:X-Mailgun-Track"] {
+            assert_eq!(wanted(name, value), Wanted { all: Some(links), ..Wanted::default() }, "{name}={value}");
         }
-        for value in ["yes", "true", "htmlonly", "", "0"] {
-            let message = format!("'{name}' is not supported yet, only 'no' is");
-            assert_eq!(with(name, value).unwrap_err().message(), message, "{name}={value}");
+        for name in ["o:tracking-clicks", "h:X-Mailgun-Track-Clicks"] {
+            assert_eq!(wanted(name, value), Wanted { clicks: Some(links), ..Wanted::default() }, "{name}={value}");
         }
+        let at_top = Wanted { at_top: Some(links != No), ..Wanted::default() };
+        assert_eq!(wanted("o:tracking-pixel-location-top", value), at_top, "{value}");
     }
+    assert_eq!(wanted("o:tracking-opens", "yes"), Wanted { opens: Some(true), ..Wanted::default() });
+    for (name, value, end) in [
+        ("o:tracking", "", "yes, no, true, false, htmlonly"),
+        ("o:tracking-clicks", "1", "yes, no, true, false, htmlonly"),
+        ("o:tracking-opens", "htmlonly", "yes, no, true, false"),
+    ] {
+        let message = format!("'{name}' must be one of: {end}");
+        assert_eq!(with(name, value).unwrap_err().message(), message, "{name}={value}");
+    }
+}
+
+#[test]
+fn options_of_later_versions_are_refused() {
     for name in [
         "o:secondary-dkim",
         "o:secondary-dkim-public",
@@ -331,7 +361,7 @@ fn bad_whole_messages_are_refused_by_name() {
     let with_option = "From: a@example.com\r\nX-Mailgun-Skip-Verification: maybe\r\n\r\nhello\r\n";
     let with_much =
         format!("From: a@example.com\r\nX-Mailgun-Variables: {{\"a\":\"{}\"}}\r\n\r\n", "x".repeat(16 * 1024));
-    let with_later = "From: a@example.com\r\nX-Mailgun-Template-Name: a\r\n\r\nhello\r\n";
+    let with_later = "From: a@example.com\r\nX-Mailgun-Sending-Ip: 192.0.2.1\r\n\r\nhello\r\n";
     let to = ("to", "b@example.net");
     for (fields, expected) in [
         (vec![("message", message)], "to parameter is missing"),
@@ -340,13 +370,12 @@ fn bad_whole_messages_are_refused_by_name() {
         (vec![("to", "b"), ("message", message)], "to parameter is not a valid address. please check documentation"),
         (vec![to, ("message", message), ("o:testmode", "1")], "'o:testmode' must be one of: yes, no, true, false"),
         (vec![to, ("message", message), ("o:x", "1")], "'o:x' is not an option"),
-        (vec![to, ("message", message), ("template", "a")], "'template' is not supported yet"),
         (
             vec![to, ("message", message), ("cc", "c@example.net")],
             "'cc' parameter has no place in messages.mime: 'to' names every recipient",
         ),
         (vec![to, ("message", with_option)], "'X-Mailgun-Skip-Verification' must be one of: yes, no, true, false"),
-        (vec![to, ("message", with_later)], "'X-Mailgun-Template-Name' is not supported yet"),
+        (vec![to, ("message", with_later)], "'X-Mailgun-Sending-Ip' is not supported yet"),
         (
             vec![to, ("message", &with_much)],
             "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total",

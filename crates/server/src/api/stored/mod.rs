@@ -34,6 +34,7 @@ use crate::copies;
 struct Shown {
     message: MessageSummary,
     dkim: bool,
+    tracking: Option<Value>,
     /// Header and body. Every line ends in CRLF; dots are not stuffed.
     content: Vec<u8>,
     /// Whom it went to.
@@ -48,12 +49,11 @@ struct Shown {
 
 impl Shown {
     fn of(stored: StoredMessage, recipient: Option<Address>) -> Result<Shown, ApiError> {
-        let StoredMessage { message, dkim, copy_plan, copy, wire } = stored;
+        let StoredMessage { message, dkim, copy_plan, copy, tracking, wire } = stored;
         let kept = smtp::data::from_wire(&wire);
         let content = match (&copy_plan, &copy) {
-            (Some(plan), Some(copy)) => {
-                copies::render(plan, &kept, copy).map_err(|error| ApiError::bad_request(error.to_string()))?
-            }
+            (Some(plan), Some(copy)) => copies::render(plan, &kept, copy, tracking.is_some())
+                .map_err(|error| ApiError::bad_request(error.to_string()))?,
             _ => kept.into_owned(),
         };
         let (subject, variables) = words_for(&message, copy.as_ref());
@@ -63,6 +63,7 @@ impl Shown {
             recipients: recipient.map_or_else(|| message.recipients.clone(), |recipient| vec![recipient]),
             message,
             dkim,
+            tracking,
             content,
             subject,
             variables,

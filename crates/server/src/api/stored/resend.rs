@@ -65,6 +65,8 @@ fn new_message(
         recipients,
         template: message.template,
         copies: None,
+        tracking: shown.tracking,
+        dsn: None,
         api_key_id: origin.key_id,
         originating_ip: origin.ip,
     })

@@ -21,8 +21,8 @@ use self::page::Page;
 use super::App;
 use super::http::domain::KnownDomain;
 use super::http::error::{ApiError, Json};
-use super::http::form::{Form, parse_query};
-use super::sending::yes_no;
+use super::http::form::{Form, parse_query, read_anywhere};
+use super::sending::{excerpt, once, yes_no};
 use crate::api::limits::TEMPLATE_COMMENT_OCTETS;
 
 /// The tag of a version that is made with its template and given none.
@@ -219,13 +219,19 @@ async fn copy_version(
     State(app): State<App>,
     KnownDomain(domain): KnownDomain,
     Path(names): Names,
-    uri: Uri,
+    request: Request,
 ) -> Result<Json, ApiError> {
     let (name, new_tag) = (named(&names)?, tagged(&names, "new_tag")?);
+    let mut comment = None;
+    for (parameter, value) in read_anywhere(&app, request).await? {
+        match parameter.as_str() {
+            "comment" => once(&mut comment, value, "comment")?,
+            other => return Err(ApiError::bad_request(format!("'{}' is not a parameter", excerpt(other)))),
+        }
+    }
     let found = app.store.template_version(&domain.name, &name, &tagged(&names, "tag")?).await?;
     let (_, version) = found.ok_or_else(no_version)?;
-    let comment = parse_query(uri.query().unwrap_or_default())?.into_iter().find(|(name, _)| name == "comment");
-    let comment = comment.map_or(version.comment, |(_, comment)| comment);
+    let comment = comment.unwrap_or(version.comment);
     if comment.len() > TEMPLATE_COMMENT_OCTETS {
         return Err(ApiError::bad_request("'comment' is too long"));
     }

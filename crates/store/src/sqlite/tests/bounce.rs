@@ -46,7 +46,7 @@ async fn a_delivered_recipient_fails_once() {
     let nobody = DelayedBounce { transaction: RecipientId::of_number(i64::MAX), ..bounce(&job, None) };
     assert_eq!(recorded(&store, nobody).await, Recorded::Unknown);
 
-    let told: Vec<Event> = all_events(&store).await.into_iter().filter(|event| event.bounce.is_some()).collect();
+    let told: Vec<Event> = all_events(&store).await.into_iter().filter(|event| event.report.is_some()).collect();
     assert_eq!(
         told.iter().map(|event| event.recipient.to_string()).collect::<Vec<_>>(),
         ["B@example.com", "a@example.com"]
@@ -58,7 +58,7 @@ async fn a_delivered_recipient_fails_once() {
         );
         let attempt = event.attempt.as_ref().unwrap();
         assert_eq!((attempt.code, attempt.attempt_no, &attempt.connection), (550, 1, &None));
-        assert_eq!(event.bounce, Some(json!({ "reporting-mta": "mx.example.com" })));
+        assert_eq!(event.report, Some(json!({ "reporting-mta": "mx.example.com" })));
     }
     let listed = store.listed(&domain("sender.example"), &[address("a@example.com"), address("b@example.com")]).await;
     assert_eq!(listed.unwrap().iter().map(|listed| listed.bounced).collect::<Vec<_>>(), [true, false]);

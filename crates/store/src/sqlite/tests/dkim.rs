@@ -4,7 +4,7 @@ use super::*;
 use crate::dkim::{DKIM_KEYS_PER_DOMAIN, DkimKeyDeletion, DkimKeyQuery, NewDkimKey, PrivateKey};
 use crate::{NewDomain, StoreError};
 
-fn key(selector: &str, rsa_bits: Option<u32>, active: bool) -> NewDkimKey {
+pub(super) fn key(selector: &str, rsa_bits: Option<u32>, active: bool) -> NewDkimKey {
     NewDkimKey {
         selector: domain(selector),
         rsa_bits,
@@ -15,12 +15,12 @@ fn key(selector: &str, rsa_bits: Option<u32>, active: bool) -> NewDkimKey {
     }
 }
 
-async fn with_domain(store: &Store, name: &str, dkim: Option<NewDkimKey>) {
+pub(super) async fn with_domain(store: &Store, name: &str, dkim: Option<NewDkimKey>) {
     let new = NewDomain { name: domain(name), tls: TlsSettings::default(), dkim, now: Timestamp::from_secs(1) };
     store.create_domain(new).await.unwrap();
 }
 
-async fn signing(store: &Store, name: &str) -> Vec<String> {
+pub(super) async fn signing(store: &Store, name: &str) -> Vec<String> {
     let signers = store.dkim_signers(&domain(name)).await.unwrap();
     signers.iter().map(|signer| format!("{} {}", signer.selector, signer.private.expose())).collect()
 }

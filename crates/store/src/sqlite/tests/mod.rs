@@ -2,17 +2,21 @@
 
 mod accept;
 mod bounce;
+mod complaint;
 mod copies;
 mod credentials;
 mod disaster;
 mod dkim;
 mod door;
+mod dsn;
 mod events;
 mod filters;
 mod plans;
 mod posture;
 mod purge;
 mod queue;
+mod retention;
+mod rotation;
 mod scale;
 mod settings;
 mod site;
@@ -20,6 +24,7 @@ mod sts;
 mod suppression;
 mod template;
 mod tlsrpt;
+mod tracking;
 mod traffic;
 mod webhook;
 
@@ -98,6 +103,8 @@ fn message(recipients: &[&str]) -> NewMessage {
         recipients: recipients.iter().map(|text| address(text)).collect(),
         template: None,
         copies: None,
+        tracking: None,
+        dsn: None,
         api_key_id: Some(7),
         originating_ip: Some("2001:db8::1".parse().unwrap()),
     }

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, dropped, event, purge, queue, site, suppression};
+use super::super::{claim, copy, dropped, dsn, event, figures, purge, queue, retention, site, suppression};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -52,16 +52,24 @@ async fn the_queue_is_never_searched_whole() {
         (site::FIND_SITES, "SCAN destination USING COVERING INDEX destination_site"),
         (site::FORGET_IDLE[0], "destination_idle"),
         (site::FORGET_IDLE[1], "site_idle"),
+        (figures::QUEUE, "SCAN recipient USING COVERING INDEX recipient_due"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
         (dropped::SOME, "message_unfinished (domain=? AND rowid>?)"),
         (dropped::SOME, "recipient_message (message=?)"),
         (dropped::END_WINDOWS, "message_unfinished (domain=?)"),
         (copy::WHOLE_OF_ADDRESS, "copy_address (message=? AND address=?)"),
+        (dsn::FIRST_DUE, "notice_due (due_at<?)"),
+        (dsn::NOTICES, "notice_message (message=?)"),
         (copy::OF_ADDRESS, "copy_address (message=? AND address=?)"),
         (suppression::OF_ADDRESS, "PRIMARY KEY (domain=? AND list=? AND subject=?)"),
         (suppression::LIST_UP, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
         (suppression::LIST_DOWN, "PRIMARY KEY (domain=? AND list=? AND subject>? AND subject<?)"),
-        (purge::OLD_WIRES, "message_wire_age (accepted_at<?)"),
+        (purge::OLD_WIRES, "message_kept (domain=? AND accepted_at<?)"),
+        (retention::NEXT_WITH_CONTENT, "COVERING INDEX message_kept (domain>?)"),
+        (retention::NEXT_WITH_EVENTS, "COVERING INDEX event_domain (domain>?)"),
+        (retention::CONTENTS, "COVERING INDEX message_kept (domain=? AND accepted_at<?)"),
+        (retention::LAST_OF, "COVERING INDEX event_domain (domain=? AND rowid<?)"),
+        (retention::EVENTS, "event_domain (domain=? AND rowid>? AND rowid<?)"),
         (purge::OLD_EVENTS, "PRIMARY KEY (rowid<?)"),
         (purge::OLD_MESSAGES, "message_age (accepted_at<?)"),
     ] {

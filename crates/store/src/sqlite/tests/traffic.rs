@@ -136,13 +136,21 @@ async fn tags_are_listed_described_and_forgotten() {
     let of = domain("sender.example");
     let page = |from: Option<&str>, backward, limit| {
         let (from, prefix, store) = (from.map(str::to_owned), "TAG".to_owned(), store.clone());
-        let query = TagQuery { domain: Some(domain("sender.example")), prefix, from, backward, skip: 0, limit };
+        let query =
+            TagQuery { domain: Some(domain("sender.example")), prefix, from, backward, by_use: false, skip: 0, limit };
         async move { store.tags(query).await.unwrap().into_iter().map(|tag| tag.name).collect::<Vec<_>>() }
     };
     assert_eq!(page(None, false, 2).await, ["tag-0", "tag-1"]);
     assert_eq!(page(Some("tag-1"), false, 9).await, ["tag-2", "tag-3", "tag-4"]);
     assert_eq!(page(Some("tag-3"), true, 2).await, ["tag-1", "tag-2"]);
     assert_eq!(page(None, true, 2).await, ["tag-3", "tag-4"]);
+    store.accept(NewMessage { tags: vec!["tag-1".to_owned()], ..message(&["a@example.com"]) }).await.unwrap();
+    for (backward, expected) in [(false, ["tag-0", "tag-2"]), (true, ["tag-4", "tag-1"])] {
+        let query =
+            TagQuery { domain: None, prefix: String::new(), from: None, backward, by_use: true, skip: 0, limit: 2 };
+        let tags = store.tags(query).await.unwrap();
+        assert_eq!(tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), expected);
+    }
     assert!(store.describe_tag(Some(&of), "OTHER", "all the rest").await.unwrap());
     let other = store.tag(&of, "other").await.unwrap().unwrap();
     assert_eq!(other.description, "all the rest");

@@ -1,7 +1,7 @@
 """A DNS authority for a handful of names: UDP and TCP, standard library only.
 
 The zone is text, one record a line: `good.test MX 10 mx.good.test`, `mx.good.test A 127.0.0.11`. A name that has
-records of another type is answered with no data, a name that has none with NXDOMAIN.
+records of another type is answered with no data, a name that has none with NXDOMAIN. It is read for each query.
 """
 
 import argparse
@@ -40,7 +40,8 @@ def data_to_wire(kind, data):
         return struct.pack("!H", int(preference)) + name_to_wire(host)
     if kind == "CNAME":
         return name_to_wire(data)
-    return bytes([len(data)]) + data.encode()
+    texts = [data[at : at + 255].encode() for at in range(0, len(data), 255)]
+    return b"".join(bytes([len(text)]) + text for text in texts)
 
 
 def read_zone(path):
@@ -81,13 +82,13 @@ def soa(name):
 class Udp(socketserver.BaseRequestHandler):
     def handle(self):
         query, socket = self.request
-        socket.sendto(answer(self.server.zone, query), self.client_address)
+        socket.sendto(answer(read_zone(self.server.zone), query), self.client_address)
 
 
 class Tcp(socketserver.StreamRequestHandler):
     def handle(self):
         while header := self.rfile.read(2):
-            reply = answer(self.server.zone, self.rfile.read(*struct.unpack("!H", header)))
+            reply = answer(read_zone(self.server.zone), self.rfile.read(*struct.unpack("!H", header)))
             self.wfile.write(struct.pack("!H", len(reply)) + reply)
 
 
@@ -116,7 +117,7 @@ def main():
     parser.add_argument("--port-file", required=True)
     arguments = parser.parse_args()
     udp, tcp = bind_both()
-    udp.zone = tcp.zone = read_zone(arguments.zone)
+    udp.zone = tcp.zone = arguments.zone
     threading.Thread(target=tcp.serve_forever, daemon=True).start()
     with open(arguments.port_file + ".new", "w", encoding="ascii") as port:
         port.write(str(udp.server_address[1]))
