@@ -104,7 +104,7 @@ fn by_registrable_domains(hosts: &[&Domain]) -> Site {
 }
 
 /// The name that somebody registered, by the Public Suffix List; the host's own where there is none above it.
-fn registrable(host: &Domain) -> &str {
+pub fn registrable(host: &Domain) -> &str {
     psl::domain_str(host.as_str()).unwrap_or(host.as_str())
 }
 

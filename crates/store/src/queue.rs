@@ -82,9 +82,18 @@ pub struct Job {
     /// When the message was accepted.
     pub accepted_at: Timestamp,
     /// What its sender said in MAIL about notifications, for the next host; `None` when there is nothing to say of them.
-    pub dsn: Option<MailDsn>,
+    pub dsn: Option<JobDsn>,
     /// Whether it is itself a notification.
     pub is_notification: bool,
+}
+
+/// What the sender of a [`Job`] said in MAIL about notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobDsn {
+    /// The words.
+    pub mail: MailDsn,
+    /// Whether [`Job::return_path`] is the address that said them: else somebody else would get what was asked for.
+    pub is_of_return_path: bool,
 }
 
 /// A recipient of a [`Job`].

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use message::Identity;
 use policy::tls::{TlsSettings, TlsTag, resolve};
 use smtp::{Address, Reply};
+use store::suppression::SuppressionList;
 use store::{Method, NewMessage, StoreError, Timestamp};
 use tokio::sync::Notify;
 
@@ -96,6 +97,12 @@ impl Inbound {
             api_key_id: None,
             originating_ip: Some(ip),
         };
+        // Nobody could take the address off that list, and all later mail would be lost unseen.
+        let subject = to.to_string().to_lowercase();
+        if self.store.suppression(host, SuppressionList::Bounces, &subject).await?.is_some() {
+            tracing::warn!(%to, "the postmaster's host refused the address before; trying again");
+            self.store.unsuppress(host, SuppressionList::Bounces, &subject, None).await?;
+        }
         self.store.accept(message).await?;
         self.postmaster.wake.notify_one();
         tracing::info!(peer = %ip, %to, message_id = identity.message_id(), "mail for the postmaster goes on");

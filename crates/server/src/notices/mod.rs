@@ -73,7 +73,17 @@ impl Notifier {
 
     async fn tell(&self, due: &DueNotices) -> Result<(), StoreError> {
         // Without the content the rest is still worth telling.
-        let wire = self.store.wire(due.message).await?;
+        let wire = match self.store.wire(due.message).await {
+            Err(StoreError::Damaged(what)) => {
+                tracing::error!(
+                    what,
+                    message_id = due.message_id,
+                    "the store is damaged: a notification has no content"
+                );
+                None
+            }
+            wire => wire?,
+        };
         let content = wire.as_ref().map(|wire| smtp::data::from_wire(wire));
         let notification = self.notification(due, content.as_deref());
         let now = Timestamp::now().as_micros() / 1_000_000;

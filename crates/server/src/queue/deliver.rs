@@ -127,14 +127,17 @@ impl Shared {
             }
         };
         let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let recipient_dsn = dsn_of_recipients(job, way_back.is_some());
+        // Whom a report would reach is to be who asked for it.
+        let asked = job.dsn.as_ref().filter(|dsn| way_back.is_some() || dsn.is_of_return_path).map(|dsn| &dsn.mail);
+        let is_asked = job.dsn.is_none() || asked.is_some();
+        let recipient_dsn = if is_asked { dsn_of_recipients(job, way_back.is_some()) } else { Vec::new() };
         let delivery_job = delivery::Job {
             destination: &job.destination,
             return_path: &return_path,
             recipients: &recipients,
             wire: &wire,
             sender: job.tls,
-            dsn: job.dsn.as_ref().unwrap_or(&MailDsn { ret: None, envid: None }),
+            dsn: asked.unwrap_or(&MailDsn { ret: None, envid: None }),
             recipient_dsn: &recipient_dsn,
         };
         let report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
@@ -144,7 +147,7 @@ impl Shared {
         let now = Timestamp::now();
         let changed = slot.met(report.contact, began, now);
         Tried {
-            outcomes: outcome::of_report(job, &report, &self.schedule, now),
+            outcomes: outcome::of_report(job, &report, is_asked, &self.schedule, now),
             note: note_of(job, &site, &report, &changed),
             held: changed.held,
         }

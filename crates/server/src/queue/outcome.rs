@@ -17,14 +17,20 @@ use store::{
 pub(super) const TOO_OLD: u16 = 602;
 
 /// What becomes of each recipient of `job` after `report`, and the events that tell it.
-pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Timestamp) -> Vec<RecipientOutcome> {
+pub(super) fn of_report(
+    job: &Job,
+    report: &Report,
+    is_asked: bool,
+    schedule: &Schedule,
+    now: Timestamp,
+) -> Vec<RecipientOutcome> {
     let recipients = job.recipients.iter().zip(&report.recipients).enumerate();
     recipients
         .map(|(index, (recipient, part))| {
             let details = serde_json::to_value(report.evidence(index)).unwrap_or_default();
             let told = Told { recipient, part, session: report.session, details };
             let (state, events) = match &part.outcome {
-                Outcome::Delivered(reply) => (taken_by(part), vec![told.delivered(reply)]),
+                Outcome::Delivered(reply) => (taken_by(part, is_asked), vec![told.delivered(reply)]),
                 Outcome::Failed(problem) => (given_up_by(problem), vec![told.failed(problem)]),
                 Outcome::Deferred(problem) => match wait(job, schedule, told.attempt_no(), now) {
                     Some(wait) => (NewState::Deferred { until: now + wait }, vec![told.deferred(problem, Some(wait))]),
@@ -36,9 +42,9 @@ pub(super) fn of_report(job: &Job, report: &Report, schedule: &Schedule, now: Ti
         .collect()
 }
 
-/// Whether the host tells of the delivery whoever asked to be told (RFC 3461 §5.2).
-fn taken_by(part: &RecipientReport) -> NewState {
-    if part.connection.as_ref().is_some_and(|connection| connection.dsn) {
+/// Whether the host tells of the delivery whoever asked to be told (RFC 3461 §5.2), if it was asked.
+fn taken_by(part: &RecipientReport, is_asked: bool) -> NewState {
+    if is_asked && part.connection.as_ref().is_some_and(|connection| connection.dsn) {
         NewState::Delivered
     } else {
         NewState::Relayed

@@ -12,6 +12,7 @@ use store::{Job, Store};
 use super::sign::Signing;
 use crate::copies;
 use crate::inbound::WayBack;
+use crate::smtpd::trace::header_lines;
 use crate::tracking::{self, Seals, TrackedRecipient};
 
 /// Longer content is worked on by a thread where it keeps nobody waiting.
@@ -49,7 +50,8 @@ impl Prepare {
         if let Some(plan) = &job.copy_plan {
             wire = self.copy(job, plan, wire).await?;
         }
-        if let Some(tracking) = &job.tracking {
+        // A signature that came with the message, and that none of ours would stand for, is not broken.
+        if let Some(tracking) = job.tracking.as_ref().filter(|_| job.dkim || !comes_signed(&wire)) {
             wire = self.track(job, tracking, wire).await?;
         }
         // These fields begin with no dot, so they need no doubling.
@@ -131,4 +133,9 @@ async fn remade<E: Send + 'static>(
         tracing::error!(%error, message_id = job.message_id, "making a copy ended by a fault");
         Unprepared::Fault("a fault in this server ended the making of the copy")
     })
+}
+
+fn comes_signed(wire: &[u8]) -> bool {
+    const NAME: &[u8] = b"DKIM-Signature:";
+    header_lines(wire).any(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))
 }

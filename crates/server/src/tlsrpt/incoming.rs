@@ -1,5 +1,6 @@
 //! Reports that others send about our own domains.
 
+use std::collections::HashSet;
 use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
@@ -56,15 +57,22 @@ pub async fn keep(store: &Store, report: Report, via: Via, now: Timestamp) -> Re
     }
 }
 
+/// Most names of a report, and most labels of each, for which a sending domain is looked for: strangers write reports.
+const NAMES: usize = 16;
+const LABELS: usize = 10;
+
 /// The sending domain that a report is about: that of a policy, or one above it, since DANE's policies are of MX hosts.
 async fn about(store: &Store, report: &Report) -> Result<Option<Domain>, StoreError> {
     let mut named: Vec<Domain> = report.domains().collect();
     named.sort();
     named.dedup();
-    for name in named {
+    let mut asked = HashSet::new();
+    for name in named.iter().take(NAMES) {
         let mut rest = name.as_str();
         while rest.contains('.') {
-            if let Ok(domain) = rest.parse()
+            if rest.split('.').count() <= LABELS
+                && asked.insert(rest)
+                && let Ok(domain) = rest.parse()
                 && store.domain(&domain).await?.is_some()
             {
                 return Ok(Some(domain));

@@ -69,6 +69,7 @@ struct Linking<'a> {
 
 impl Changes for Linking<'_> {
     fn header(&mut self, name: &str, value: &str) -> Result<Option<String>, String> {
+        self.check(value)?;
         Ok(self.unsubscribing.header(name, value))
     }
 
@@ -77,6 +78,10 @@ impl Changes for Linking<'_> {
     }
 
     fn text(&mut self, media_type: &str, text: &str) -> Result<Option<String>, String> {
+        self.check(text)?;
+        if !may_change(text) {
+            return Ok(None);
+        }
         let ended = match media_type {
             "text/html" => self.html_footer(text),
             "text/plain" => self.text_footer(text),
@@ -97,7 +102,16 @@ impl Changes for Linking<'_> {
     }
 }
 
+/// What is signed or encrypted in the text itself would be broken, and what could not be decoded would be lost for good.
+fn may_change(text: &str) -> bool {
+    !text.contains("-----BEGIN PGP ") && !text.contains(char::REPLACEMENT_CHARACTER)
+}
+
 impl Linking<'_> {
+    fn check(&self, text: &str) -> Result<(), String> {
+        if self.unsubscribing.exceeds(text) { Err("its links would make it too long".to_owned()) } else { Ok(()) }
+    }
+
     /// The first text of each kind ends with how to unsubscribe, unless it says so itself.
     fn html_footer(&mut self, html: &str) -> Option<String> {
         let footers = self.tracking.footers.as_ref().filter(|_| !std::mem::replace(&mut self.has_html_footer, true))?;

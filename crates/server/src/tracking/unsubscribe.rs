@@ -2,7 +2,7 @@
 //! (RFC 2369 §3.2, RFC 8058).
 
 use super::{Claim, PREFIX, Seal, TrackedRecipient};
-use crate::copies::is_open_end;
+use crate::copies::{COPY_OCTETS, is_open_end};
 
 /// Longest link in a header field, in octets: a line has 998 (RFC 5322 §2.1.1), and a link is not to be folded.
 const HEADER_LINK_OCTETS: usize = 900;
@@ -20,6 +20,8 @@ pub(super) struct Unsubscribing {
     tagged: String,
     is_secure: bool,
     list: List,
+    /// The header offers another page too, to which programs might POST instead.
+    has_other_page: bool,
     has_post: bool,
 }
 
@@ -48,8 +50,15 @@ impl Unsubscribing {
             tagged: link(&recipient.tags)?,
             is_secure: base.starts_with("https://"),
             list: List::Absent,
+            has_other_page: false,
             has_post: false,
         })
+    }
+
+    /// Whether the text would become longer than any copy may be. A link is a hundred times as long as its placeholder.
+    pub(super) fn exceeds(&self, text: &str) -> bool {
+        let link = self.all.len().max(self.tagged.len());
+        text.matches("unsubscribe_url%").count().saturating_mul(link).saturating_add(text.len()) > COPY_OCTETS
     }
 
     /// The text with its links; `None` when it has no placeholder of any. There are no mailing lists here of which one
@@ -77,6 +86,7 @@ impl Unsubscribing {
         let filled = value.split(',').map(|entry| self.fill(entry.trim()).unwrap_or_else(|| entry.trim().to_owned()));
         let entries: Vec<_> = filled.filter_map(|entry| self.entry(entry)).collect();
         let of_ours = |entry: &String| [&self.all, &self.tagged].into_iter().any(|link| entry.contains(link.as_str()));
+        self.has_other_page = entries.iter().any(|entry| entry.starts_with("<https:") && !of_ours(entry));
         self.list = match entries.iter().any(of_ours) {
             _ if entries.is_empty() => List::Unusable,
             true => List::Ours,
@@ -89,7 +99,7 @@ impl Unsubscribing {
     fn entry(&self, entry: String) -> Option<String> {
         let is_bare = entry == self.all || entry == self.tagged;
         let entry = if is_bare { format!("<{entry}>") } else { entry };
-        (!is_open_end(&entry) && entry.len() <= HEADER_LINK_OCTETS).then_some(entry)
+        (!is_open_end(&entry) && !asks(&entry) && entry.len() <= HEADER_LINK_OCTETS).then_some(entry)
     }
 
     /// The fields that are still missing. `is_wanted` when the domain wants messages to have them.
@@ -100,8 +110,9 @@ impl Unsubscribing {
         if adds {
             fields.push(("List-Unsubscribe".to_owned(), format!("<{}>", self.all)));
         }
-        // RFC 8058 §3.1: there must be an HTTPS URI that it is about.
-        if (adds || self.list == List::Ours) && self.is_secure && !self.has_post {
+        // RFC 8058 §3.1: there must be an HTTPS URI that it is about, and one only.
+        let is_ours = adds || self.list == List::Ours && !self.has_other_page;
+        if is_ours && self.is_secure && !self.has_post {
             fields.push(("List-Unsubscribe-Post".to_owned(), "List-Unsubscribe=One-Click".to_owned()));
         }
         fields
@@ -139,12 +150,20 @@ mod tests {
                 &[],
             ),
             ("https", false, &[("List-Unsubscribe", "%unsubscribe_email%")], Some(""), &[ours, POST]),
+            (
+                "https",
+                true,
+                &[("List-Unsubscribe", "<https://s.test/>, <mailto:%unsubscribe_email%>, <%unsubscribe_url%>")],
+                Some("<https://s.test/>, <https://t.test/t/u/A>"),
+                &[],
+            ),
         ] {
             let mut unsubscribing = Unsubscribing {
                 all: format!("{scheme}://t.test/t/u/A"),
                 tagged: format!("{scheme}://t.test/t/u/T"),
                 is_secure: scheme == "https",
                 list: List::Absent,
+                has_other_page: false,
                 has_post: false,
             };
             let found: Vec<_> = given.iter().map(|(name, value)| unsubscribing.header(name, value)).collect();
@@ -162,6 +181,7 @@ mod tests {
             tagged: "T".to_owned(),
             is_secure: true,
             list: List::Absent,
+            has_other_page: false,
             has_post: false,
         };
         for (text, filled) in [
@@ -171,6 +191,10 @@ mod tests {
             ("%unsubscribe%", None),
         ] {
             assert_eq!(links.fill(text).as_deref(), filled, "{text}");
+            assert!(!links.exceeds(text));
         }
+        let longer = Unsubscribing { all: "A".repeat(4000), ..links };
+        assert!(longer.exceeds(&"%unsubscribe_url%".repeat(COPY_OCTETS / 4000)));
+        assert!(!longer.exceeds(&"%unsubscribe_url%".repeat(COPY_OCTETS / 8000)));
     }
 }

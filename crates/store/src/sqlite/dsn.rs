@@ -11,7 +11,7 @@ use super::row::{damaged, from_json, get, number, optional_time, parsed, resolve
 use super::writer::Writing;
 use crate::bounce::Recorded;
 use crate::dsn::{DsnRequest, DueNotices, Facts, LaterReport, Notice, NoticeId, RECIPIENTS_PER_NOTIFICATION};
-use crate::{MessageId, MessageKey, NewEvent, NewMessage, NewState, RecipientId, StoreError, Timestamp};
+use crate::{JobDsn, MessageId, MessageKey, NewEvent, NewMessage, NewState, RecipientId, StoreError, Timestamp};
 
 /// A message without a row in `dsn` is one of which nobody is told, and of which the next host is told nothing.
 pub(super) const TABLES: &str = "
@@ -60,7 +60,9 @@ pub(super) const OCTETS_PER_RECIPIENT: usize = 600;
 const INSERT: &str = "INSERT INTO dsn (message, return_to, unasked, ret, envid, sent) VALUES (?1, ?2, ?3, ?4, ?5, 0)";
 const INSERT_RECIPIENT: &str = "
     INSERT INTO dsn_recipient (recipient, notify, orcpt, success_told, delay_told) VALUES (?1, ?2, ?3, 0, 0)";
-const OF_MESSAGE: &str = "SELECT ret, envid FROM dsn WHERE message = ?1";
+const OF_MESSAGE: &str = "
+    SELECT d.ret, d.envid, d.return_to IS m.return_path AS is_of_return_path
+    FROM dsn d JOIN message m ON m.id = d.message WHERE d.message = ?1";
 const OF_RECIPIENT: &str = "SELECT notify, orcpt FROM dsn_recipient WHERE recipient = ?1";
 const IS_NOTIFICATION: &str = "SELECT EXISTS (SELECT 1 FROM notification WHERE message = ?1)";
 
@@ -73,6 +75,9 @@ const SUCCESS_TOLD: &str = "UPDATE dsn_recipient SET success_told = 1 WHERE reci
 const DELAY_TOLD: &str = "UPDATE dsn_recipient SET delay_told = 1 WHERE recipient = ?1";
 const INSERT_NOTICE: &str = "
     INSERT INTO notice (message, recipient, action, at, facts, due_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+pub(super) const NO_LONGER_DELAYED: &str =
+    "DELETE FROM notice INDEXED BY notice_recipient WHERE recipient = ?1 AND action = 'delayed'";
 
 pub(super) const FIRST_DUE: &str =
     "SELECT message FROM notice INDEXED BY notice_due WHERE due_at <= ?1 ORDER BY due_at LIMIT 1";
@@ -186,11 +191,11 @@ pub(super) fn asked(
     connection: &Connection,
     message: MessageId,
     recipients: impl Iterator<Item = RecipientId>,
-) -> Result<Option<(MailDsn, Vec<RcptDsn>)>, StoreError> {
+) -> Result<Option<(JobDsn, Vec<RcptDsn>)>, StoreError> {
     let mut select = connection.prepare_cached(OF_MESSAGE)?;
     let mut rows = select.query([message.0])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let mail = mail_dsn(row)?;
+    let mail = JobDsn { mail: mail_dsn(row)?, is_of_return_path: get(row, "is_of_return_path")? };
     let mut select = connection.prepare_cached(OF_RECIPIENT)?;
     let of_recipient = |recipient: RecipientId| {
         let mut rows = select.query([recipient.0])?;
@@ -215,9 +220,26 @@ pub(super) fn tell(
         NewState::Relayed => Action::Relayed,
         NewState::Deferred { .. } => Action::Delayed,
         // The host that took it tells the rest.
-        NewState::Delivered | NewState::Released => return Ok(()),
+        NewState::Delivered => return no_longer_delayed(writing, recipient),
+        NewState::Released => return Ok(()),
     };
-    notice(writing, now, message, recipient, action, &Facts::of(events)).map(|_| ())
+    if action != Action::Delayed {
+        no_longer_delayed(writing, recipient)?;
+    }
+    match notice(writing, now, message, recipient, action, &Facts::of(events)) {
+        // An outcome must be recorded whatever else is damaged.
+        Err(StoreError::Damaged(what)) => {
+            tracing::error!(message = message.0, what, "the store is damaged: a sender is not notified");
+            Ok(())
+        }
+        told => told.map(|_| ()),
+    }
+}
+
+/// That it is still being tried is not told any more.
+fn no_longer_delayed(writing: &Writing<'_>, recipient: i64) -> Result<(), StoreError> {
+    writing.connection.prepare_cached(NO_LONGER_DELAYED)?.execute([recipient])?;
+    Ok(())
 }
 
 /// Writes what is to be told, if somebody wants to know, and says whether it did.

@@ -26,10 +26,11 @@ pub(super) const OLD_EVENTS: &str = "
     ORDER BY event.at LIMIT ?2";
 const DELETE_EVENT: &str = "DELETE FROM event WHERE at = ?1";
 
-/// Recipients and content go with their message, by their foreign keys.
+/// Recipients and content go with their message, by their foreign keys. One of which somebody is still to be told stays.
 pub(super) const OLD_MESSAGES: &str = "
     SELECT id FROM message INDEXED BY message_age
     WHERE accepted_at < ?1 AND unfinished = 0 AND NOT EXISTS (SELECT 1 FROM event WHERE event.message = message.id)
+        AND NOT EXISTS (SELECT 1 FROM notice WHERE notice.message = message.id)
     ORDER BY accepted_at LIMIT ?2";
 const DELETE_MESSAGE: &str = "DELETE FROM message WHERE id = ?1";
 

@@ -57,7 +57,8 @@ const DELETE_EVENT: &str = "DELETE FROM event WHERE at = ?1";
 /// Its content and its recipients go with it, by their foreign keys.
 const DELETE_MESSAGE: &str = "
     DELETE FROM message
-    WHERE id = ?1 AND unfinished = 0 AND NOT EXISTS (SELECT 1 FROM event WHERE event.message = message.id)";
+    WHERE id = ?1 AND unfinished = 0 AND NOT EXISTS (SELECT 1 FROM event WHERE event.message = message.id)
+        AND NOT EXISTS (SELECT 1 FROM notice WHERE notice.message = message.id)";
 
 impl Engine {
     pub(crate) async fn limit_domain(

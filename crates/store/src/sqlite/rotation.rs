@@ -39,7 +39,8 @@ const INSERT: &str = "INSERT INTO dkim_successor (key, replaces) VALUES (?1, ?2)
 const SUCCESSORS: &str = "
     SELECT dkim_key.*, replaces FROM dkim_successor JOIN dkim_key ON dkim_key.id = dkim_successor.key
     WHERE ?1 IS NULL OR domain = ?1 ORDER BY domain, id";
-const REPLACES: &str = "SELECT replaces FROM dkim_successor WHERE key = ?1";
+const REPLACES: &str = "
+    SELECT replaces, active FROM dkim_successor JOIN dkim_key ON dkim_key.id = replaces WHERE dkim_successor.key = ?1";
 const SIGN: &str = "UPDATE dkim_key SET active = 1, retired_at = NULL WHERE id = ?1";
 const RETIRE: &str = "UPDATE dkim_key SET active = 0, retired_at = ?2 WHERE id = ?1";
 const DONE: &str = "DELETE FROM dkim_successor WHERE key = ?1";
@@ -119,12 +120,16 @@ impl Engine {
         self.writer
             .run(0, move |writing| {
                 let connection = writing.connection;
-                let replaces = connection.prepare_cached(REPLACES)?.query_row([key.0], |row| row.get::<_, i64>(0));
-                let Some(replaces) = replaces.optional()? else { return Ok(false) };
-                connection.prepare_cached(SIGN)?.execute([key.0])?;
-                connection.prepare_cached(RETIRE)?.execute([replaces, now.as_micros()])?;
+                let mut select = connection.prepare_cached(REPLACES)?;
+                let replaced = select.query_row([key.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)));
+                let Some((replaces, is_active)) = replaced.optional()? else { return Ok(false) };
+                // Whoever switched the other off wanted its domain to sign with one key less.
+                if is_active {
+                    connection.prepare_cached(SIGN)?.execute([key.0])?;
+                    connection.prepare_cached(RETIRE)?.execute([replaces, now.as_micros()])?;
+                }
                 connection.prepare_cached(DONE)?.execute([key.0])?;
-                Ok(true)
+                Ok(is_active)
             })
             .await
     }

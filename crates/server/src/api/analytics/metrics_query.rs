@@ -1,6 +1,6 @@
 //! `POST /v1/analytics/metrics`: counts over time, by sending domain and one thing more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Request, State};
 use serde::Deserialize;
@@ -121,13 +121,16 @@ impl Question {
         check_parts(resolution, Timestamp::from_micros(range.begin), end)?;
         let dimensions = asked.dimensions.unwrap_or_default();
         let conditions = asked.filter.unwrap_or_default().all;
-        let metrics = match asked.metrics {
+        let mut metrics: Vec<String> = match asked.metrics {
             Some(metrics) if !metrics.is_empty() => metrics,
             _ => usual.iter().map(|name| (*name).to_owned()).collect(),
         };
         if let Some(unknown) = metrics.iter().find(|name| !known(name)) {
             return Err(ApiError::bad_request(format!("'{}' is not a metric that is kept", excerpt(unknown))));
         }
+        // Each once, however often it is named.
+        let mut seen = BTreeSet::new();
+        metrics.retain(|name| seen.insert(name.clone()));
         let (sort, skip, limit) = place(asked.pagination.unwrap_or_default(), &dimensions)?;
         let slice = slice(&dimensions, &conditions)?;
         Ok(Question { dimensions, metrics, slice, conditions, resolution, range, sort, skip, limit })

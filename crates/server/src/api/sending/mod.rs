@@ -295,8 +295,8 @@ pub(super) async fn accept(app: &App, new: NewMessage) -> Result<String, ApiErro
     Ok(message_id)
 }
 
-/// Where failures are reported to: to the reverse-path that was given, or else the author, if its domain is the sending
-/// domain or lies below it. To nobody if the null one was given (RFC 5321 §4.5.5).
+/// Where failures are reported to: to the reverse-path that was given, if its domain is the sending domain (hosts below it
+/// write their own names there, which nobody finds in the DNS), or else the author, if its domain is that or lies below it. To nobody if the null one was given (RFC 5321 §4.5.5).
 ///
 /// Otherwise the sending domain's postmaster, so that SPF is asked about a domain that this server sends for
 /// (RFC 7208 §2.4), and no third party gets reports about mail that it did not send.
@@ -306,8 +306,10 @@ fn failures_to(given: Option<ReturnPath>, message: &Message, domain: &Domain) ->
         Some(ReturnPath::Address(address)) => Some(address),
         None => None,
     };
-    let author = message.from.first().map(|author| author.address());
-    match given.into_iter().chain(author).find(|address| address.domain().is_within(domain)) {
+    let given = given.filter(|address| address.domain() == domain);
+    let author =
+        message.from.first().map(|author| author.address()).filter(|address| address.domain().is_within(domain));
+    match given.or(author) {
         Some(address) => address.to_string(),
         None => format!("postmaster@{domain}"),
     }
@@ -327,6 +329,7 @@ mod tests {
             ("bob@notexample.com", None, "postmaster@example.com"),
             ("bob@example.com", Some("bounces@example.com"), "bounces@example.com"),
             ("bob@example.com", Some("ann@example.org"), "bob@example.com"),
+            ("bob@example.com", Some("root@web1.example.com"), "bob@example.com"),
             ("bob@example.org", Some("ann@example.org"), "postmaster@example.com"),
             ("bob@example.com", Some(""), ""),
         ] {

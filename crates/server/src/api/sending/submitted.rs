@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use message::Mailbox;
+use policy::site::registrable;
 use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::{Address, Domain, ReturnPath};
 use store::Store;
@@ -89,12 +90,15 @@ impl Submitted {
 }
 
 /// Whether failures are told to an address that did not ask for it: if it is one of the sending domain's own organisation,
-/// since its domain is the sending domain, or lies above or below it. An application that writes some other address into
+/// since its domain is the sending domain, or lies below it, or above it and below a public suffix. An application that writes some other address into
 /// MAIL must ask by NOTIFY before anybody there gets mail because of it.
 fn is_told_unasked(return_path: &ReturnPath, domain: &Domain) -> bool {
     match return_path {
         ReturnPath::Null => false,
-        ReturnPath::Address(address) => address.domain().is_within(domain) || domain.is_within(address.domain()),
+        ReturnPath::Address(address) => {
+            let of = address.domain();
+            of.is_within(domain) || domain.is_within(of) && registrable(of) == registrable(domain)
+        }
     }
 }
 
@@ -112,6 +116,7 @@ mod tests {
             ("bob@other.example.com", false),
             ("bob@example.org", false),
             ("bob@notmg.example.com", false),
+            ("bob@com", false),
         ] {
             assert_eq!(is_told_unasked(&ReturnPath::Address(address.parse().unwrap()), &domain), told, "{address}");
         }

@@ -185,7 +185,7 @@ async fn what_was_asked_reaches_the_queue() {
         .await
         .unwrap();
     let jobs = claim(&store, 10).await;
-    assert_eq!(jobs[0].dsn.as_ref().map(ToString::to_string).as_deref(), Some(" RET=FULL ENVID=QQ1"));
+    assert_eq!(jobs[0].dsn.as_ref().map(|dsn| dsn.mail.to_string()).as_deref(), Some(" RET=FULL ENVID=QQ1"));
     let asked: Vec<String> = jobs[0].recipients.iter().map(|recipient| recipient.dsn.to_string()).collect();
     assert_eq!(asked, [" NOTIFY=SUCCESS ORCPT=rfc822;alias@b.example", "", " NOTIFY=NEVER"]);
     assert_eq!(jobs[0].recipients[2].dsn.notify, Some(Notify::default()));
@@ -245,4 +245,35 @@ async fn damage_holds_up_nobody() {
     let damage = "UPDATE dsn SET return_to = 'nobody' WHERE message = (SELECT min(message) FROM dsn)";
     store.engine().writer.run(0, move |writing| Ok(writing.connection.execute(damage, [])?)).await.unwrap();
     assert_eq!(told(&due(&store, soon()).await), ["failed b@example.com"]);
+}
+
+#[tokio::test]
+async fn nothing_is_forgotten_of_which_somebody_is_still_to_be_told() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    store.accept(asking(&[("a@example.com", "")])).await.unwrap();
+    let jobs = claim(&store, 10).await;
+    store.record(soon(), outcomes(&jobs, NewState::Failed, &[failed(Severity::Permanent)])).await.unwrap();
+    let later = soon() + 100 * MINUTE;
+    let purge = crate::Purge { events_before: later, wire_before: later };
+    store.purge(purge).await.unwrap();
+    let found = due(&store, later).await.expect("the notice outlives the event");
+    tell(&store, &found).await.unwrap();
+    assert!(store.purge(purge).await.unwrap().messages > 0, "what is told may go");
+}
+
+#[tokio::test]
+async fn a_delay_is_not_told_once_the_recipient_is_done() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    store.accept(asking(&[("a@example.com", "DELAY,FAILURE"), ("b@example.com", "FAILURE")])).await.unwrap();
+    let much_later = soon() + 1000 * MINUTE;
+    let deferred = NewState::Deferred { until: much_later };
+    let jobs = claim(&store, 10).await;
+    store.record(much_later, outcomes(&jobs, deferred, &[failed(Severity::Temporary)])).await.unwrap();
+    assert_eq!(told(&due(&store, much_later + 1000 * MINUTE).await), ["delayed a@example.com"]);
+    let jobs = store.claim(Claim::all(much_later, much_later + MINUTE, 10)).await.unwrap();
+    store.record(much_later, outcomes(&jobs, NewState::Failed, &[failed(Severity::Permanent)])).await.unwrap();
+    let told = told(&due(&store, much_later + 1000 * MINUTE).await);
+    assert_eq!(told, ["failed a@example.com", "failed b@example.com"]);
 }

@@ -60,6 +60,21 @@ async fn who_turns_a_retired_key_on_keeps_it() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_switched_off_has_no_successor_that_signs() {
+    let scratch = Directory::new();
+    let store = scratch.server().await;
+    with_domain(&store, "a.example", Some(key("old", None, true))).await;
+    let a = domain("a.example");
+    let old = store.dkim_signers(&a).await.unwrap()[0].id;
+    let new = store.create_dkim_successor(old, key("new", None, false)).await.unwrap().unwrap();
+    store.set_dkim_key_active(&a, &domain("old"), false).await.unwrap().unwrap();
+    assert!(!store.promote_dkim_successor(new.id, Timestamp::from_secs(10)).await.unwrap());
+    assert_eq!(signing(&store, "a.example").await, Vec::<String>::new());
+    assert_eq!(store.dkim_successors(None).await.unwrap(), []);
+    assert_eq!(store.delete_retired_dkim_keys(Timestamp::from_secs(20)).await.unwrap(), 0, "nobody's key goes");
+}
+
+#[tokio::test]
 async fn a_domain_with_too_many_keys_gets_no_successor() {
     let scratch = Directory::new();
     let store = scratch.server().await;
