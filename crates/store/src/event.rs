@@ -140,6 +140,26 @@ pub struct AttemptRecord {
     pub last_message: Option<String>,
 }
 
+impl AttemptRecord {
+    /// What no connection stands behind: that code, and nothing else yet.
+    pub fn unconnected(attempt_no: u32, code: u16) -> AttemptRecord {
+        AttemptRecord {
+            attempt_no,
+            code,
+            enhanced_code: None,
+            message: String::new(),
+            description: String::new(),
+            session: Duration::ZERO,
+            retry_after: None,
+            utf8: false,
+            connection: None,
+            details: serde_json::Value::Null,
+            last_code: None,
+            last_message: None,
+        }
+    }
+}
+
 /// The connection that an outcome came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionRecord {

@@ -167,18 +167,10 @@ pub(super) fn fault(job: &Job, words: &str, schedule: &Schedule, now: Timestamp)
 /// An attempt that came to no host.
 fn ours(recipient: &ClaimedRecipient, code: u16, enhanced_code: EnhancedCode, words: &str) -> AttemptRecord {
     AttemptRecord {
-        attempt_no: recipient.attempts + 1,
-        code,
         enhanced_code: Some(enhanced_code),
         message: words.to_owned(),
         description: words.to_owned(),
-        session: Duration::ZERO,
-        retry_after: None,
-        utf8: false,
-        connection: None,
-        details: serde_json::Value::Null,
-        last_code: None,
-        last_message: None,
+        ..AttemptRecord::unconnected(recipient.attempts + 1, code)
     }
 }
 

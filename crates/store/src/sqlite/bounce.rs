@@ -1,7 +1,5 @@
 //! Delayed bounces: a delivered recipient becomes a failed one.
 
-use std::time::Duration;
-
 use rusqlite::params;
 use smtp::Address;
 use smtp::dsn::Action;
@@ -107,18 +105,10 @@ fn facts(bounce: &DelayedBounce, attempts: u32) -> Facts {
 /// No connection of ours is behind it: how the mail travelled is told by the event of its delivery.
 fn failed(bounce: &DelayedBounce, attempt_no: u32) -> NewEvent {
     let attempt = AttemptRecord {
-        attempt_no,
-        code: bounce.code,
         enhanced_code: bounce.enhanced_code,
         message: bounce.message.clone(),
         description: "reported after the delivery".to_owned(),
-        session: Duration::ZERO,
-        retry_after: None,
-        utf8: false,
-        connection: None,
-        details: serde_json::Value::Null,
-        last_code: None,
-        last_message: None,
+        ..AttemptRecord::unconnected(attempt_no, bounce.code)
     };
     NewEvent {
         kind: EventKind::Failed,

@@ -69,7 +69,8 @@ const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1"
 
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
-        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan, tracking
+        skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan, tracking,
+        EXISTS (SELECT 1 FROM notification WHERE message = ?1) AS is_notification
     FROM message WHERE id = ?1";
 
 impl Engine {
@@ -380,7 +381,7 @@ fn job_of(
         expires_at: optional_time(row, "expires_at")?,
         accepted_at: time(row, "accepted_at")?,
         dsn,
-        is_notification: dsn::is_notification(writing.connection, message)?,
+        is_notification: get(row, "is_notification")?,
     }))
 }
 

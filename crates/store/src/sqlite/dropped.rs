@@ -1,7 +1,5 @@
 //! The queue of a domain, dropped.
 
-use std::time::Duration;
-
 use rusqlite::params;
 use smtp::Domain;
 
@@ -76,18 +74,8 @@ fn drop_some(writing: &Writing<'_>, domain: &Domain, from: i64, begun: Timestamp
 /// No further attempt is made.
 fn dropped(attempts: u32) -> NewEvent {
     let attempt = AttemptRecord {
-        attempt_no: attempts,
-        code: CODE,
-        enhanced_code: None,
-        message: String::new(),
         description: "dropped from the queue, as its domain was asked to".to_owned(),
-        session: Duration::ZERO,
-        retry_after: None,
-        utf8: false,
-        connection: None,
-        details: serde_json::Value::Null,
-        last_code: None,
-        last_message: None,
+        ..AttemptRecord::unconnected(attempts, CODE)
     };
     NewEvent {
         kind: EventKind::Failed,

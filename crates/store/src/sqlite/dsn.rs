@@ -64,7 +64,6 @@ const OF_MESSAGE: &str = "
     SELECT d.ret, d.envid, d.return_to IS m.return_path AS is_of_return_path
     FROM dsn d JOIN message m ON m.id = d.message WHERE d.message = ?1";
 const OF_RECIPIENT: &str = "SELECT notify, orcpt FROM dsn_recipient WHERE recipient = ?1";
-const IS_NOTIFICATION: &str = "SELECT EXISTS (SELECT 1 FROM notification WHERE message = ?1)";
 
 const ASKED: &str = "
     SELECT d.unasked, d.sent, m.unfinished, coalesce(m.deliver_at, m.accepted_at) AS begun_at,
@@ -180,10 +179,6 @@ pub(super) fn take(writing: &Writing<'_>, notification: MessageId, tells: &[Noti
     writing.connection.prepare_cached(ONE_MORE_SENT)?.execute([about])?;
     writing.connection.prepare_cached(INSERT_NOTIFICATION)?.execute([notification.0])?;
     Ok(())
-}
-
-pub(super) fn is_notification(connection: &Connection, message: MessageId) -> Result<bool, StoreError> {
-    Ok(connection.prepare_cached(IS_NOTIFICATION)?.query_row([message.0], |row| row.get(0))?)
 }
 
 /// What the next host is to be told: of the message and, in their order, of these recipients.

@@ -1,7 +1,5 @@
 //! Messages: accepted whole, and read for what is told about them.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -220,20 +218,7 @@ fn plain(kind: EventKind) -> NewEvent {
 }
 
 fn test_mode_attempt() -> AttemptRecord {
-    AttemptRecord {
-        attempt_no: 1,
-        code: TEST_MODE_CODE,
-        enhanced_code: None,
-        message: "Test mode: not sent".to_owned(),
-        description: String::new(),
-        session: Duration::ZERO,
-        retry_after: None,
-        utf8: false,
-        connection: None,
-        details: serde_json::Value::Null,
-        last_code: None,
-        last_message: None,
-    }
+    AttemptRecord { message: "Test mode: not sent".to_owned(), ..AttemptRecord::unconnected(1, TEST_MODE_CODE) }
 }
 
 /// Text that nobody can guess, for use in URLs: 128 bits.

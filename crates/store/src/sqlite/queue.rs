@@ -1,7 +1,6 @@
 //! The queue: what became of recipients that were claimed, and what is due next.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 use smtp::EnhancedCode;
@@ -101,18 +100,9 @@ pub(super) fn give_up_destination(writing: &Writing<'_>, now: Timestamp, name: &
 /// No attempt was made, and none will be.
 fn given_up(what: &str) -> NewEvent {
     let attempt = AttemptRecord {
-        attempt_no: 0,
-        code: 554,
         enhanced_code: Some(EnhancedCode::new(5, 3, 0)),
         message: format!("the store is damaged: {what}"),
-        description: String::new(),
-        session: Duration::ZERO,
-        retry_after: None,
-        utf8: false,
-        connection: None,
-        details: serde_json::Value::Null,
-        last_code: None,
-        last_message: None,
+        ..AttemptRecord::unconnected(0, 554)
     };
     NewEvent {
         kind: EventKind::Failed,
