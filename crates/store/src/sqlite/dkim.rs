@@ -89,21 +89,7 @@ impl Engine {
 
     pub(crate) async fn dkim_signers(&self, domain: &Domain) -> Result<Vec<DkimSigner>, StoreError> {
         let domain = domain.clone();
-        self.readers
-            .run(move |connection| {
-                let mut select = connection.prepare_cached(SIGNERS)?;
-                let mut rows = select.query([domain.as_str()])?;
-                let mut signers = Vec::new();
-                while let Some(row) = rows.next()? {
-                    signers.push(DkimSigner {
-                        id: DkimKeyId(get(row, "id")?),
-                        selector: parsed(row, "selector")?,
-                        private: PrivateKey::new(get(row, "private_key")?),
-                    });
-                }
-                Ok(signers)
-            })
-            .await
+        self.readers.run(move |connection| signers(connection, domain.as_str())).await
     }
 
     pub(crate) async fn set_dkim_key_active(
@@ -158,6 +144,21 @@ impl Engine {
             })
             .await
     }
+}
+
+/// The active keys of a domain.
+pub(super) fn signers(connection: &Connection, domain: &str) -> Result<Vec<DkimSigner>, StoreError> {
+    let mut select = connection.prepare_cached(SIGNERS)?;
+    let mut rows = select.query([domain])?;
+    let mut signers = Vec::new();
+    while let Some(row) = rows.next()? {
+        signers.push(DkimSigner {
+            id: DkimKeyId(get(row, "id")?),
+            selector: parsed(row, "selector")?,
+            private: PrivateKey::new(get(row, "private_key")?),
+        });
+    }
+    Ok(signers)
 }
 
 /// Keeps a key of a domain that exists, and gives its number.

@@ -26,6 +26,8 @@ mod figures;
 mod filter;
 mod inspect;
 mod key;
+mod leases;
+mod load;
 mod message;
 mod open;
 mod posture;
