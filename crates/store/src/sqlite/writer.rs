@@ -27,7 +27,7 @@ use super::readers::Gate;
 use super::reserve::Reserve;
 use super::site;
 use super::traffic::Counts;
-use super::{LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
+use super::{GATHER, LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
 use crate::figures::Happened;
 use crate::traffic::What;
 use crate::{Stats, StoreError, Timestamp};
@@ -313,8 +313,13 @@ struct Committer {
 
 impl Committer {
     fn run(mut self, mut receiver: mpsc::Receiver<Box<dyn Operation>>) {
+        let mut last = (Instant::now(), 0);
         while let Some(first) = receiver.blocking_recv() {
             let mut batch = vec![first];
+            // Who was answered together comes again together, but for the first.
+            if last.1 > 1 && last.0.elapsed() < GATHER {
+                std::thread::sleep(GATHER);
+            }
             let mut octets = batch[0].octets();
             while batch.len() < OPERATIONS_PER_COMMIT && octets < OCTETS_PER_COMMIT {
                 let Ok(next) = receiver.try_recv() else { break };
@@ -323,8 +328,10 @@ impl Committer {
             }
             self.commit_all(&mut batch);
             self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            let operations = batch.len();
             batch.into_iter().for_each(Operation::answer);
             self.fold();
+            last = (Instant::now(), operations);
         }
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
