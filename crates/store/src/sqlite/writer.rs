@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::open::Identity;
 use super::readers::Gate;
 use super::reserve::Reserve;
+use super::settings::{Changes, Work};
 use super::traffic::Counts;
 use super::{LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
 use crate::figures::Happened;
@@ -48,6 +49,7 @@ impl Writer {
         path: PathBuf,
         server: Option<(File, Reserve)>,
         gate: Gate,
+        changes: Changes,
     ) -> io::Result<Writer> {
         let (lock, reserve) = server.unzip();
         let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
@@ -55,7 +57,7 @@ impl Writer {
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [Identity::of(path)?, Identity::of(log)?];
         let committer =
-            Committer { connection, files, reserve, counters: counters.clone(), gate, fold_at: LOG_AT_MOST };
+            Committer { connection, files, reserve, counters: counters.clone(), gate, changes, fold_at: LOG_AT_MOST };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
             drop(lock);
@@ -70,7 +72,16 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(false, octets, work).await
+        self.submit(Work::Any, octets, work).await
+    }
+
+    /// The same for what changes no setting, so that those in memory stay.
+    pub(super) async fn run_traffic<T, F>(&self, octets: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(Work::Traffic, octets, work).await
     }
 
     /// The same for new mail, which is refused as long as nothing is in reserve for the mail that is there.
@@ -79,10 +90,10 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(true, octets, work).await
+        self.submit(Work::NewMail, octets, work).await
     }
 
-    async fn submit<T, F>(&self, new_mail: bool, octets: usize, work: F) -> Result<T, StoreError>
+    async fn submit<T, F>(&self, about: Work, octets: usize, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -90,7 +101,7 @@ impl Writer {
         let closed = || StoreError::Unavailable("it was closed".to_owned());
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { new_mail, octets, work, outcome: None, reply };
+        let pending = Pending { about, octets, work, outcome: None, reply };
         sender.send(Box::new(pending)).await.map_err(|_| closed())?;
         drop(sender);
         answer.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
@@ -152,7 +163,7 @@ impl Writing<'_> {
 
 /// Something to be done in a transaction, and somebody who waits for it.
 trait Operation: Send {
-    fn is_new_mail(&self) -> bool;
+    fn about(&self) -> Work;
     fn octets(&self) -> usize;
     /// Does it and keeps the result; says whether it went well.
     fn perform(&mut self, writing: &Writing<'_>) -> bool;
@@ -163,7 +174,7 @@ trait Operation: Send {
 }
 
 struct Pending<T, F> {
-    new_mail: bool,
+    about: Work,
     octets: usize,
     work: F,
     outcome: Option<Result<T, StoreError>>,
@@ -175,8 +186,8 @@ where
     T: Send,
     F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send,
 {
-    fn is_new_mail(&self) -> bool {
-        self.new_mail
+    fn about(&self) -> Work {
+        self.about
     }
 
     fn octets(&self) -> usize {
@@ -228,6 +239,7 @@ struct Committer {
     reserve: Option<Reserve>,
     counters: Arc<Counters>,
     gate: Gate,
+    changes: Changes,
     /// How long the log of changes may be until the next [`Committer::fold`].
     fold_at: u64,
 }
@@ -244,6 +256,10 @@ impl Committer {
             }
             self.commit_all(&mut batch);
             self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            // Before anybody is answered: what was changed holds from then on.
+            if batch.iter().any(|operation| operation.about() == Work::Any) {
+                self.changes.tell();
+            }
             batch.into_iter().for_each(Operation::answer);
             self.fold();
         }
@@ -316,7 +332,7 @@ impl Committer {
         self.execute("BEGIN IMMEDIATE")?;
         let writing = Writing { connection: &self.connection, last_event: Cell::new(None), counts: Counts::default() };
         for operation in batch {
-            if operation.is_new_mail() && !mail_is_taken {
+            if operation.about() == Work::NewMail && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
                 continue;
             }
