@@ -73,13 +73,13 @@ const JOB: &str = "
 impl Engine {
     pub(crate) async fn claim(&self, claim: Claim) -> Result<Vec<Job>, StoreError> {
         must_end_later(claim.now, claim.lease_until)?;
-        let jobs = self.writer.run(0, move |writing| Asked { writing, claim: &claim }.jobs()).await?;
+        let jobs = self.writer.run_traffic(0, move |writing| Asked { writing, claim: &claim }.jobs()).await?;
         Ok(self.load(jobs).await)
     }
 
     pub(crate) async fn claim_overdue(&self, overdue: Overdue) -> Result<Vec<Job>, StoreError> {
         must_end_later(overdue.now, overdue.lease_until)?;
-        self.writer.run(0, move |writing| claim_overdue(writing, &overdue)).await
+        self.writer.run_traffic(0, move |writing| claim_overdue(writing, &overdue)).await
     }
 }
 

@@ -1,12 +1,11 @@
 //! What the jobs of a claim need, read at once: an attempt then asks the store for nothing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use policy::suppression::folded;
 use rusqlite::Connection;
 
-use super::{Engine, copy, dkim, message, suppression};
+use super::{Engine, copy, message, suppression};
 use crate::{Job, LOADED_OCTETS, Loaded, StoreError};
 
 impl Engine {
@@ -24,16 +23,16 @@ impl Engine {
         });
         let mut jobs = Arc::unwrap_or_clone(jobs);
         jobs.iter_mut().zip(loaded).for_each(|(job, loaded)| job.loaded = loaded);
+        for job in jobs.iter_mut().filter(|job| job.dkim) {
+            job.loaded.signers = self.dkim_signers(&job.domain).await.ok();
+        }
         jobs
     }
 }
 
 fn load_all(connection: &Connection, jobs: &[Job]) -> Result<Vec<Loaded>, StoreError> {
-    let mut signers: HashMap<&str, Option<Arc<[crate::dkim::DkimSigner]>>> = HashMap::new();
-    let of_domain = |domain: &str| dkim::signers(connection, domain).ok().map(Arc::from);
     let mut all = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let mut of_job = || signers.entry(job.domain.as_str()).or_insert_with_key(|domain| of_domain(domain)).clone();
         let of_recipient = |recipient: &crate::ClaimedRecipient| {
             suppression::listed(connection, job.domain.as_str(), &folded(&recipient.address))
         };
@@ -41,7 +40,7 @@ fn load_all(connection: &Connection, jobs: &[Job]) -> Result<Vec<Loaded>, StoreE
         all.push(Loaded {
             wire: if job.size <= LOADED_OCTETS { message::wire(connection, job.message)? } else { None },
             listed: job.recipients.iter().map(of_recipient).collect::<Result<_, _>>().ok(),
-            signers: if job.dkim { of_job() } else { None },
+            signers: None,
             copy: match (&job.copy_plan, job.recipients.first()) {
                 (Some(_), Some(recipient)) => copy::of_recipient(connection, recipient.id).ok().flatten(),
                 _ => None,

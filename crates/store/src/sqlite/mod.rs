@@ -3,6 +3,7 @@
 //! - [`open`]: directory, lock, file, connections.
 //! - [`schema`]: the tables, and the steps from older ones.
 //! - [`writer`]: group commit. Every change goes through it.
+//! - [`settings`]: what is given from memory, until something changes.
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
@@ -41,6 +42,7 @@ mod rotation;
 mod row;
 mod schema;
 mod secret;
+mod settings;
 mod site;
 mod stored;
 mod sts;
@@ -90,6 +92,7 @@ const LOG_AT_MOST: u64 = 2 * LOG_KEPT;
 pub(crate) struct Engine {
     writer: writer::Writer,
     readers: readers::Readers,
+    settings: settings::Settings,
 }
 
 impl Engine {

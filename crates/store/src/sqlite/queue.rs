@@ -56,11 +56,11 @@ impl Engine {
 
     pub(crate) async fn record(&self, now: Timestamp, outcomes: Vec<RecipientOutcome>) -> Result<(), StoreError> {
         let octets = OCTETS_PER_OUTCOME * outcomes.len();
-        self.writer.run(octets, move |writing| record_all(writing, now, &outcomes)).await
+        self.writer.run_traffic(octets, move |writing| record_all(writing, now, &outcomes)).await
     }
 
     pub(crate) async fn release_leases(&self) -> Result<u64, StoreError> {
-        self.writer.run(0, release_all).await
+        self.writer.run_traffic(0, release_all).await
     }
 
     pub(crate) async fn queued(&self) -> Result<u64, StoreError> {

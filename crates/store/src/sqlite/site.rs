@@ -95,7 +95,7 @@ pub(super) const FORGET_IDLE: [&str; 2] = [
 
 impl Engine {
     pub(crate) async fn note_site(&self, note: SiteNote) -> Result<(), StoreError> {
-        self.writer.run(0, move |writing| note_site(writing, &note)).await
+        self.writer.run_traffic(0, move |writing| note_site(writing, &note)).await
     }
 
     /// Forgets the destinations and sites that have nothing queued.

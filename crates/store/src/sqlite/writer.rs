@@ -25,6 +25,7 @@ use super::open::Identity;
 use super::posture::Tally;
 use super::readers::Gate;
 use super::reserve::Reserve;
+use super::settings::{Changes, Work};
 use super::site;
 use super::traffic::Counts;
 use super::{GATHER, LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
@@ -55,6 +56,7 @@ impl Writer {
         path: PathBuf,
         server: Option<(File, Reserve)>,
         gate: Gate,
+        changes: Changes,
     ) -> io::Result<Writer> {
         let (lock, reserve) = server.unzip();
         let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
@@ -67,6 +69,7 @@ impl Writer {
             reserve,
             counters: counters.clone(),
             gate,
+            changes,
             fold_at: LOG_AT_MOST,
             leases: RefCell::default(),
         };
@@ -84,7 +87,16 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(false, octets, work).await
+        self.submit(Work::Any, octets, work).await
+    }
+
+    /// The same for what changes no setting, so that those in memory stay.
+    pub(super) async fn run_traffic<T, F>(&self, octets: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(Work::Traffic, octets, work).await
     }
 
     /// The same for new mail, which is refused as long as nothing is in reserve for the mail that is there.
@@ -93,10 +105,10 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(true, octets, work).await
+        self.submit(Work::NewMail, octets, work).await
     }
 
-    async fn submit<T, F>(&self, new_mail: bool, octets: usize, work: F) -> Result<T, StoreError>
+    async fn submit<T, F>(&self, about: Work, octets: usize, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -104,7 +116,7 @@ impl Writer {
         let closed = || StoreError::Unavailable("it was closed".to_owned());
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { new_mail, octets, work, outcome: None, reply };
+        let pending = Pending { about, octets, work, outcome: None, reply };
         sender.send(Box::new(pending)).await.map_err(|_| closed())?;
         drop(sender);
         answer.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
@@ -224,7 +236,7 @@ impl<'a> Writing<'a> {
 
 /// Something to be done in a transaction, and somebody who waits for it.
 trait Operation: Send {
-    fn is_new_mail(&self) -> bool;
+    fn about(&self) -> Work;
     fn octets(&self) -> usize;
     /// Does it and keeps the result; says whether it went well.
     fn perform(&mut self, writing: &Writing<'_>) -> bool;
@@ -235,7 +247,7 @@ trait Operation: Send {
 }
 
 struct Pending<T, F> {
-    new_mail: bool,
+    about: Work,
     octets: usize,
     work: F,
     outcome: Option<Result<T, StoreError>>,
@@ -247,8 +259,8 @@ where
     T: Send,
     F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send,
 {
-    fn is_new_mail(&self) -> bool {
-        self.new_mail
+    fn about(&self) -> Work {
+        self.about
     }
 
     fn octets(&self) -> usize {
@@ -306,6 +318,7 @@ struct Committer {
     reserve: Option<Reserve>,
     counters: Arc<Counters>,
     gate: Gate,
+    changes: Changes,
     /// How long the log of changes may be until the next [`Committer::fold`].
     fold_at: u64,
     leases: RefCell<Leases>,
@@ -328,6 +341,10 @@ impl Committer {
             }
             self.commit_all(&mut batch);
             self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            // Before anybody is answered: what was changed holds from then on.
+            if batch.iter().any(|operation| operation.about() == Work::Any) {
+                self.changes.tell();
+            }
             let operations = batch.len();
             batch.into_iter().for_each(Operation::answer);
             self.fold();
@@ -415,7 +432,7 @@ impl Committer {
         self.leases.borrow_mut().keep();
         let writing = Writing::new(&self.connection, &self.leases);
         for operation in batch {
-            if operation.is_new_mail() && !mail_is_taken {
+            if operation.about() == Work::NewMail && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
                 continue;
             }

@@ -11,6 +11,7 @@ mod door;
 mod dsn;
 mod events;
 mod filters;
+mod memory;
 mod plans;
 mod posture;
 mod purge;
