@@ -77,7 +77,7 @@ impl Client {
                 (Ok(hosts), _) => attempt.walk(hosts).await,
             }
         } // Else out of time, as every recipient without an outcome is told.
-        attempt.look_again().await;
+        Box::pin(attempt.look_again()).await;
         attempt.into_report(began)
     }
 }
@@ -199,6 +199,12 @@ impl<'a> Attempt<'a> {
         if self.reuse(target, &effective).await {
             return;
         }
+        // Boxed, so that what is needed now and then takes no room in every delivery.
+        Box::pin(self.connect(target, effective)).await;
+    }
+
+    /// The same on a new connection.
+    async fn connect(&mut self, target: &Target, effective: Effective) {
         if let Some(crowd) = &self.crowd {
             self.client.pool.make_room(crowd).await;
         }

@@ -50,6 +50,8 @@ pub(crate) type Session = Connection<Box<dyn Stream>>;
 pub(crate) struct Connection<S> {
     stream: S,
     replies: ReplyParser,
+    /// What is read at once.
+    buffer: Vec<u8>,
     /// How long to wait at each stage.
     pub(crate) timeouts: Timeouts,
     /// When the attempt ends, whatever stage it is in.
@@ -62,11 +64,15 @@ pub(crate) struct Connection<S> {
     pub(crate) owed: Owed,
 }
 
+/// Most octets read at once: the replies to a transaction, or to EHLO.
+const READ: usize = 2048;
+
 impl<S: Stream> Connection<S> {
     pub(crate) fn new(stream: S, timeouts: Timeouts, deadline: Instant) -> Self {
         Connection {
             stream,
             replies: ReplyParser::default(),
+            buffer: vec![0; READ],
             timeouts,
             deadline,
             since: Instant::now(),
@@ -101,14 +107,13 @@ impl<S: Stream> Connection<S> {
 
     /// The next reply, whole within `patience`, however slowly its bytes drip in.
     pub(crate) async fn reply(&mut self, patience: Duration) -> Result<Reply, NoReply> {
-        let Connection { stream, replies, deadline, .. } = self;
+        let Connection { stream, replies, buffer, deadline, .. } = self;
         within(patience, *deadline, async {
-            let mut buffer = [0; 4096];
             loop {
                 if let Some(reply) = replies.next_reply()? {
                     return Ok(reply);
                 }
-                match stream.read(&mut buffer).await? {
+                match stream.read(buffer).await? {
                     0 => return Err(NoReply::Closed),
                     read => replies.push(&buffer[..read]),
                 }
@@ -167,6 +172,7 @@ impl<S: Stream> Connection<S> {
         Connection {
             stream: Box::new(self.stream),
             replies: self.replies,
+            buffer: self.buffer,
             timeouts: self.timeouts,
             deadline: self.deadline,
             since: self.since,

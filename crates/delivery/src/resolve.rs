@@ -297,7 +297,7 @@ impl Dns {
         let asked = Name::vec_from_str(name).map_err(|_| DnsError::NoAnswer(shown()))?;
         let answer = match self.remembers {
             true => self.secured.recall(&asked, rtype).await,
-            false => self.secured.ask(&asked, rtype).await,
+            false => Box::pin(self.secured.ask(&asked, rtype)).await,
         };
         answer.map_err(|none| match none {
             NoneSecured::None(NoAnswer::Silence) => DnsError::NoAnswer(shown()),

@@ -148,12 +148,12 @@ fn mail_command<'a>(mail: &Mail<'a>, extensions: &Extensions) -> Result<Command<
         return Err(smtputf8_needed(Stage::Mail, "the sender's address"));
     }
     let utf8_address = utf8_return_path || mail.recipients.iter().any(|recipient| recipient.address.needs_smtputf8());
-    let eight_bit = extensions.eight_bit_mime && smtp::data::is_eight_bit(mail.wire);
+    let is_eight_bit = smtp::data::is_eight_bit(mail.wire);
     Ok(Command::Mail {
         return_path: mail.return_path,
         size: extensions.size.is_some().then_some(size),
-        eight_bit,
-        smtputf8: extensions.smtputf8 && (utf8_address || has_utf8_header(mail.wire)),
+        eight_bit: extensions.eight_bit_mime && is_eight_bit,
+        smtputf8: extensions.smtputf8 && (utf8_address || (is_eight_bit && has_utf8_header(mail.wire))),
         requiretls: mail.requiretls,
         dsn: if extensions.dsn { mail.dsn } else { NOTHING_SAID },
     })

@@ -164,7 +164,8 @@ impl Secured {
     pub(crate) async fn recall(&self, name: &Name<Vec<u8>>, rtype: Rtype) -> Result<Answer, NoneSecured> {
         // First, since it drops what is not to be believed any more.
         self.established().await;
-        self.answers.kept_or(name, rtype, || self.ask(name, rtype)).await
+        // Boxed where it is needed, so that it takes no room in every delivery.
+        self.answers.kept_or(name, rtype, || Box::pin(self.ask(name, rtype))).await
     }
 
     /// Asks, and judges the answer.
@@ -183,8 +184,15 @@ impl Secured {
     }
 
     async fn established(&self) -> Arc<Established> {
-        let (known, _testing) = match self.known() {
-            Some(known) if !known.is_old() => return known,
+        match self.known() {
+            Some(known) if !known.is_old() => known,
+            known => Box::pin(self.establish(known)).await,
+        }
+    }
+
+    /// By the self-test, of what is not known yet or not any more.
+    async fn establish(&self, known: Option<Arc<Established>>) -> Arc<Established> {
+        let (known, _testing) = match known {
             // Old is better than waiting for whoever is testing already.
             Some(known) => match self.testing.try_lock() {
                 Ok(testing) => (Some(known), testing),

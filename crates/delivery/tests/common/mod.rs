@@ -163,6 +163,9 @@ impl Scenario {
             dsn: &smtp::dsn::MailDsn { ret: None, envid: None },
             recipient_dsn: &[],
         });
+        // Every delivery moves it about.
+        let size = std::mem::size_of_val(&attempt);
+        assert!(size < 16 * 1024, "an attempt takes {size} octets");
         let report = tokio::time::timeout(2 * PATIENCE, attempt).await.expect("an attempt ends");
         assert_eq!(report.recipients.len(), recipients.len());
         report
