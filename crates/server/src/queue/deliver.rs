@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use delivery::Receipt;
 use policy::backoff::Contact;
 use policy::dsn::asked_of_next_host;
 use policy::retry::Schedule;
@@ -58,6 +59,8 @@ struct Tried {
     held: Option<Held>,
     /// The site that it is for and that has no place for it now. Nothing was tried.
     waits_for: Option<Site>,
+    /// To be settled once the outcomes are recorded.
+    receipt: Option<Receipt>,
 }
 
 impl From<Vec<RecipientOutcome>> for Tried {
@@ -114,7 +117,7 @@ impl Shared {
             drop(slot);
             self.give_back(self.ahead.take_in_for(&site, job));
         } else {
-            self.records.hand_over(tried.outcomes);
+            self.records.hand_over(tried.outcomes, tried.receipt);
             drop(slot);
         }
         if let Some((held, destination)) = tried.held.zip(destination) {
@@ -129,7 +132,8 @@ impl Shared {
     /// Jobs that were claimed and are not attempted after all. It costs them nothing.
     pub(super) fn give_back(&self, jobs: impl IntoIterator<Item = Job>) {
         for job in jobs {
-            self.records.hand_over(job.recipients.iter().map(|recipient| released(recipient.id)).collect());
+            let outcomes = job.recipients.iter().map(|recipient| released(recipient.id)).collect();
+            self.records.hand_over(outcomes, None);
         }
     }
 
@@ -198,7 +202,7 @@ impl Shared {
             dsn: asked.unwrap_or(&MailDsn { ret: None, envid: None }),
             recipient_dsn: &recipient_dsn,
         };
-        let report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
+        let mut report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
         outcome::log(job, &report);
         let results = sessions::results(&job.destination, &report);
         self.tally.record(Timestamp::now(), &job.return_path, &job.destination, results);
@@ -209,6 +213,7 @@ impl Shared {
             note: note_of(job, &site, &report, &changed),
             held: changed.held,
             waits_for: None,
+            receipt: report.receipt.take(),
         }
     }
 

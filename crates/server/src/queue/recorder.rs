@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use delivery::Receipt;
 use store::{NewState, RecipientId, RecipientOutcome, Store, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -21,6 +22,8 @@ const UNRECORDED: usize = 1000;
 /// The outcomes of one job.
 struct Entry {
     outcomes: Vec<RecipientOutcome>,
+    /// Lets the connection that carried the message carry another one.
+    receipt: Option<Receipt>,
     /// Whether its recipients are in flight until now.
     is_of_flight: bool,
     /// Whether the store refused it once.
@@ -63,14 +66,14 @@ impl Records {
 
     /// Takes the outcomes of a job that was in flight. They are recorded whatever the store says at first: an outcome
     /// that is not kept would mean a second delivery.
-    pub(super) fn hand_over(&self, outcomes: Vec<RecipientOutcome>) {
-        self.send(Entry { outcomes, is_of_flight: true, has_failed: false, recorded: None });
+    pub(super) fn hand_over(&self, outcomes: Vec<RecipientOutcome>, receipt: Option<Receipt>) {
+        self.send(Entry { outcomes, receipt, is_of_flight: true, has_failed: false, recorded: None });
     }
 
     /// The same, and waits until they are recorded.
     pub(super) async fn record(&self, outcomes: Vec<RecipientOutcome>) {
         let (recorded, is_recorded) = oneshot::channel();
-        self.send(Entry { outcomes, is_of_flight: true, has_failed: false, recorded: Some(recorded) });
+        self.send(Entry { outcomes, receipt: None, is_of_flight: true, has_failed: false, recorded: Some(recorded) });
         // It ends otherwise only with the process.
         let _ = is_recorded.await;
     }
@@ -159,6 +162,9 @@ impl Recorder {
         for (entry, length) in batch.into_iter().zip(lengths) {
             let (own, others) = outcomes.split_at(*length);
             outcomes = others;
+            if let Some(receipt) = entry.receipt {
+                receipt.settle();
+            }
             if entry.has_failed {
                 self.counts.failed.fetch_sub(1, Ordering::Relaxed);
             }
@@ -180,7 +186,13 @@ impl Recorder {
         let outcomes = self.in_flight.end(&ended);
         if !outcomes.is_empty() {
             self.counts.unrecorded.fetch_add(outcomes.len(), Ordering::Relaxed);
-            self.waiting.push_back(Entry { outcomes, is_of_flight: false, has_failed: false, recorded: None });
+            self.waiting.push_back(Entry {
+                outcomes,
+                receipt: None,
+                is_of_flight: false,
+                has_failed: false,
+                recorded: None,
+            });
         }
     }
 }
