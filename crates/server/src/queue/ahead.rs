@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use policy::site::Site;
 use smtp::Domain;
 use store::{Job, Timestamp};
@@ -125,7 +126,7 @@ impl Ahead {
     fn push(&self, inner: &mut Inner, mut job: Job) {
         let octets = octets_of(&job);
         if inner.octets + octets > OCTETS {
-            unload(&mut job);
+            job.loaded.wire = None;
         }
         inner.octets += octets_of(&job);
         inner.waiting += 1;
@@ -279,11 +280,8 @@ impl Inner {
 }
 
 fn octets_of(job: &Job) -> usize {
-    let _ = job;
-    0
+    job.loaded.wire.as_ref().map_or(0, Bytes::len)
 }
-
-fn unload(_job: &mut Job) {}
 
 /// How many of all attempts may go to sites that are not known to be prompt. What is left serves those that are, however
 /// many of the others there are: dead hosts take half a minute each, live ones a second.

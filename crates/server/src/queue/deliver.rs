@@ -137,18 +137,26 @@ impl Shared {
         }
     }
 
-    /// Asks the suppression lists each time, so that what has waited obeys what was asked meanwhile.
+    /// Obeys the suppression lists as they were when the job was claimed, a moment ago, so that what has waited obeys what
+    /// was asked meanwhile.
     async fn attempt(&self, job: &Job, slot: &mut Slot) -> Tried {
-        let addresses: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let listed = match self.store.listed(&job.domain, &addresses).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::error!(%error, message_id = job.message_id, "cannot read the suppression lists");
-                let words = "the suppression lists could not be read from the store";
-                return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
+        let asked;
+        let listed = match &job.loaded.listed {
+            Some(listed) => listed,
+            None => {
+                let addresses = job.recipients.iter().map(|recipient| recipient.address.clone()).collect::<Vec<_>>();
+                match self.store.listed(&job.domain, &addresses).await {
+                    Ok(listed) => asked = listed,
+                    Err(error) => {
+                        tracing::error!(%error, message_id = job.message_id, "cannot read the suppression lists");
+                        let words = "the suppression lists could not be read from the store";
+                        return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
+                    }
+                }
+                &asked
             }
         };
-        let (suppressed, wanted) = outcome::suppressed(job, &listed);
+        let (suppressed, wanted) = outcome::suppressed(job, listed);
         if wanted.recipients.is_empty() {
             return suppressed.into();
         }
