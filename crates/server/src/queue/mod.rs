@@ -5,6 +5,8 @@
 //! one that it tells of, so a crash repeats at most one message per connection (docs/decisions/0017-claimed-ahead.md).
 
 mod ahead;
+#[cfg(test)]
+mod ahead_tests;
 mod client;
 mod deliver;
 mod in_flight;
