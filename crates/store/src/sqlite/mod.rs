@@ -27,6 +27,8 @@ mod figures;
 mod filter;
 mod inspect;
 mod key;
+mod leases;
+mod load;
 mod message;
 mod open;
 mod posture;
@@ -65,6 +67,9 @@ use crate::{Location, Role, Stats, StoreError};
 
 /// How long one waits for another process (a command beside the server) to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a transaction waits for more operations while they come in crowds. What a transaction costs beside its
+/// operations, its sync first, is as much as a dozen of them.
+const GATHER: Duration = Duration::from_millis(1);
 /// Most operations in one transaction.
 const OPERATIONS_PER_COMMIT: usize = 512;
 /// About how many octets of content go into one transaction.

@@ -118,7 +118,7 @@ pub(super) fn writing_connection(path: &Path) -> Result<Connection, StoreError> 
          PRAGMA foreign_keys = ON;
          PRAGMA trusted_schema = OFF;
          PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -32768;",
+         PRAGMA cache_size = -8192;",
     )?;
     let _: i64 = connection.query_row(&format!("PRAGMA journal_size_limit = {LOG_KEPT}"), [], |row| row.get(0))?;
     let _: i64 =
