@@ -20,6 +20,7 @@ use std::time::Instant;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
+use super::known::Known;
 use super::leases::Leases;
 use super::open::Identity;
 use super::posture::Tally;
@@ -72,6 +73,7 @@ impl Writer {
             changes,
             fold_at: LOG_AT_MOST,
             leases: RefCell::default(),
+            known: RefCell::default(),
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
@@ -156,6 +158,8 @@ pub(super) struct Writing<'a> {
     pub(super) counts: Counts,
     /// Who is taken.
     pub(super) leases: &'a RefCell<Leases>,
+    /// What need not be read again.
+    pub(super) known: &'a RefCell<Known>,
     /// What operations that went well leave to be written.
     kept: RefCell<Gathered>,
     /// What those since then leave.
@@ -172,12 +176,13 @@ struct Gathered {
 }
 
 impl<'a> Writing<'a> {
-    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>) -> Writing<'a> {
+    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>, known: &'a RefCell<Known>) -> Writing<'a> {
         Writing {
             connection,
             last_event: Cell::new(None),
             counts: Counts::default(),
             leases,
+            known,
             kept: RefCell::default(),
             pending: RefCell::default(),
         }
@@ -212,7 +217,7 @@ impl<'a> Writing<'a> {
         let Gathered { tally, destinations } = self.kept.take();
         tally.write(self)?;
         site::refresh(self, destinations.iter().map(String::as_str))?;
-        Ok(self.counts.write(self.connection)?)
+        Ok(self.counts.write(self)?)
     }
 
     /// The time of the next event: `now`, or a microsecond after the last one where the clock has not moved on.
@@ -322,6 +327,7 @@ struct Committer {
     /// How long the log of changes may be until the next [`Committer::fold`].
     fold_at: u64,
     leases: RefCell<Leases>,
+    known: RefCell<Known>,
 }
 
 impl Committer {
@@ -416,6 +422,7 @@ impl Committer {
     /// Takes back what a transaction did that is not committed.
     fn undo(&self) {
         self.leases.borrow_mut().undo_to(0);
+        self.known.borrow_mut().clear();
         // Some errors end the transaction by themselves, some leave it open.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -430,7 +437,7 @@ impl Committer {
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
         self.leases.borrow_mut().keep();
-        let writing = Writing::new(&self.connection, &self.leases);
+        let writing = Writing::new(&self.connection, &self.leases, &self.known);
         for operation in batch {
             if operation.about() == Work::NewMail && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
@@ -452,6 +459,7 @@ impl Committer {
                     if !well {
                         self.execute("ROLLBACK TO operation")?;
                         self.leases.borrow_mut().undo_to(mark);
+                        self.known.borrow_mut().clear();
                     }
                     self.execute("RELEASE operation")?;
                     writing.settle(well);
