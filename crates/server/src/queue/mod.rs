@@ -170,7 +170,7 @@ impl Queue {
                 self.ended(ended);
             }
             // An attempt whose outcome cannot be written would be made again: none begins until it can.
-            if self.shared.unrecorded.load(Ordering::Relaxed) > 0 {
+            if self.shared.unrecorded.load(Ordering::Relaxed) > 0 || self.shared.store.health().is_err() {
                 return Pause::StoreFailed;
             }
             let limit = self.total.saturating_sub(self.running.len()).min(CLAIM);
