@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client::Timeouts;
+use crate::receipt::Owed;
 
 /// Why no reply could be had. The connection is of no further use.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum NoReply {
     /// A reply came before what it could answer was said: whose answer the next one is, nobody knows.
     #[error("the host answered what it had not been asked")]
     OutOfStep,
+    /// What the connection carried before was never recorded, so it may not carry more ([`crate::Receipt`]).
+    #[error("what an earlier delivery on the connection came to was not recorded")]
+    Unrecorded,
     /// What came is no reply.
     #[error("{0}")]
     NotSmtp(#[from] ReplyError),
@@ -54,11 +58,21 @@ pub(crate) struct Connection<S> {
     pub(crate) since: Instant,
     /// How many messages the host took on it.
     pub(crate) messages: usize,
+    /// Whether the last of them is recorded.
+    pub(crate) owed: Owed,
 }
 
 impl<S: Stream> Connection<S> {
     pub(crate) fn new(stream: S, timeouts: Timeouts, deadline: Instant) -> Self {
-        Connection { stream, replies: ReplyParser::default(), timeouts, deadline, since: Instant::now(), messages: 0 }
+        Connection {
+            stream,
+            replies: ReplyParser::default(),
+            timeouts,
+            deadline,
+            since: Instant::now(),
+            messages: 0,
+            owed: Owed::Nothing,
+        }
     }
 
     /// Says a command and waits for its reply.
@@ -101,6 +115,15 @@ impl<S: Stream> Connection<S> {
             }
         })
         .await
+    }
+
+    /// Waits until what the connection carried before is recorded.
+    pub(crate) async fn recorded(&mut self) -> Result<(), NoReply> {
+        match timeout_at(self.deadline, self.owed.is_settled()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NoReply::Unrecorded),
+            Err(_) => Err(NoReply::OutOfTime),
+        }
     }
 
     /// Says QUIT and does not care what comes back: the farewell as a whole has one short time.
@@ -148,6 +171,7 @@ impl<S: Stream> Connection<S> {
             deadline: self.deadline,
             since: self.since,
             messages: self.messages,
+            owed: self.owed,
         }
     }
 }

@@ -127,8 +127,17 @@ impl Scenario {
         report
     }
 
-    /// An attempt by a client that has made others.
+    /// An attempt by a client that has made others, recorded at once.
     pub(crate) async fn attempt_with(&self, client: &Client) -> Report {
+        let mut report = self.unrecorded(client).await;
+        if let Some(receipt) = report.receipt.take() {
+            receipt.settle();
+        }
+        report
+    }
+
+    /// The same, not recorded yet: its receipt is out.
+    pub(crate) async fn unrecorded(&self, client: &Client) -> Report {
         let full =
             |name: &&str| if name.contains('@') { name.to_string() } else { format!("{name}@{}", self.destination) };
         let recipients: Vec<Address> = self.recipients.iter().map(|name| full(name).parse().unwrap()).collect();

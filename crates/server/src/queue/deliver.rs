@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use delivery::Receipt;
 use policy::backoff::Contact;
 use policy::dsn::asked_of_next_host;
 use policy::retry::Schedule;
@@ -50,23 +51,28 @@ struct Tried {
     note: Option<SiteNote>,
     /// What is held back, where others may have waited too long.
     held: Option<Held>,
+    /// To be settled once the outcomes are recorded.
+    receipt: Option<Receipt>,
 }
 
 impl From<Vec<RecipientOutcome>> for Tried {
     fn from(outcomes: Vec<RecipientOutcome>) -> Tried {
-        Tried { outcomes, note: None, held: None }
+        Tried { outcomes, note: None, held: None, receipt: None }
     }
 }
 
 impl Shared {
     /// Attempts and records. Only the attempt can be cut short.
     pub(super) async fn deliver(&self, job: &Job, mut slot: Slot, mut cut: watch::Receiver<bool>) {
-        let Tried { outcomes, note, held } = tokio::select! {
+        let Tried { outcomes, note, held, receipt } = tokio::select! {
             biased;
             tried = self.attempt(job, &mut slot) => tried,
             _ = cut.wait_for(|cut| *cut) => return,
         };
         self.record(outcomes).await;
+        if let Some(receipt) = receipt {
+            receipt.settle();
+        }
         if let Some(note) = note {
             self.note(note).await;
         }
@@ -140,7 +146,7 @@ impl Shared {
             dsn: asked.unwrap_or(&MailDsn { ret: None, envid: None }),
             recipient_dsn: &recipient_dsn,
         };
-        let report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
+        let mut report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
         outcome::log(job, &report);
         let results = sessions::results(&job.destination, &report);
         self.tally.record(Timestamp::now(), &job.return_path, &job.destination, results);
@@ -150,6 +156,7 @@ impl Shared {
             outcomes: outcome::of_report(job, &report, is_asked, &self.schedule, now),
             note: note_of(job, &site, &report, &changed),
             held: changed.held,
+            receipt: report.receipt.take(),
         }
     }
 

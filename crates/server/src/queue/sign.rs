@@ -35,14 +35,14 @@ impl Signing {
         if kept.is_empty() {
             return Ok(wire);
         }
-        let signers = kept.into_iter().map(|kept| self.signer(job, kept)).collect::<Result<Vec<_>, _>>()?;
+        let signers = kept.iter().map(|kept| self.signer(job, kept)).collect::<Result<Vec<_>, _>>()?;
         let message_id = job.message_id.clone();
         // An RSA signature keeps a core busy for a good part of a millisecond, a large body for more.
         let signed = tokio::task::spawn_blocking(move || signed(&signers, wire, &message_id)).await;
         signed.unwrap_or(Err(Unprepared::Fault("signing the message failed")))
     }
 
-    fn signer(&self, job: &Job, kept: DkimSigner) -> Result<Signer, Unprepared> {
+    fn signer(&self, job: &Job, kept: &DkimSigner) -> Result<Signer, Unprepared> {
         let known = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&kept.id).cloned();
         let key = match known {
             Some(key) => key,
@@ -60,7 +60,7 @@ impl Signing {
                 key
             }
         };
-        Ok(Signer::new(job.domain.clone(), kept.selector, key))
+        Ok(Signer::new(job.domain.clone(), kept.selector.clone(), key))
     }
 }
 

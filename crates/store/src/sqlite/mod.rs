@@ -4,6 +4,7 @@
 //! - [`schema`]: the tables, and the steps from older ones.
 //! - [`writer`]: group commit. Every change goes through it.
 //! - [`broken`]: what a failed sync means.
+//! - [`settings`]: what is given from memory, until something changes.
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
@@ -28,6 +29,8 @@ mod figures;
 mod filter;
 mod inspect;
 mod key;
+mod leases;
+mod load;
 mod message;
 mod open;
 mod posture;
@@ -41,6 +44,7 @@ mod rotation;
 mod row;
 mod schema;
 mod secret;
+mod settings;
 mod site;
 mod stored;
 mod sts;
@@ -65,6 +69,9 @@ use crate::{Location, Role, Stats, StoreError};
 
 /// How long one waits for another process (a command beside the server) to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a transaction waits for more operations while they come in crowds. What a transaction costs beside its
+/// operations, its sync first, is as much as a dozen of them.
+const GATHER: Duration = Duration::from_millis(1);
 /// Most operations in one transaction.
 const OPERATIONS_PER_COMMIT: usize = 512;
 /// About how many octets of content go into one transaction.
@@ -87,6 +94,7 @@ const LOG_AT_MOST: u64 = 2 * LOG_KEPT;
 pub(crate) struct Engine {
     writer: writer::Writer,
     readers: readers::Readers,
+    settings: settings::Settings,
 }
 
 impl Engine {

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::readers::{Gate, Readers};
 use super::reserve::Reserve;
+use super::settings::{Changes, Settings};
 use super::writer::Writer;
 use super::{BUSY_TIMEOUT, Engine, LOG_KEPT, PAGES_BETWEEN_CHECKPOINTS, READ_TIME, schema};
 use crate::{Role, StoreError};
@@ -44,12 +45,14 @@ pub(super) fn open(directory: &Path, role: Role) -> Result<Engine, StoreError> {
     if lock.is_some() {
         move_log(&connection);
     }
+    let changes = Changes::new(directory, role).map_err(|e| cannot_open(directory, e))?;
     let gate = Gate::default();
     let readers = Readers::new(path.clone(), READ_TIME, gate.clone());
     // A tool takes no mail, and so needs nothing in reserve.
     let server = lock.take().map(|lock| (lock, Reserve::new(directory.join(RESERVE))));
-    let writer = Writer::start(connection, path, server, gate).map_err(|e| cannot_open(directory, e))?;
-    Ok(Engine { writer, readers })
+    let writer =
+        Writer::start(connection, path, server, gate, changes.clone()).map_err(|e| cannot_open(directory, e))?;
+    Ok(Engine { writer, readers, settings: Settings::new(changes) })
 }
 
 /// Makes the directory and the file, readable for their owner only, and sees to it that all names outlive a crash.
@@ -118,7 +121,7 @@ pub(super) fn writing_connection(path: &Path) -> Result<Connection, StoreError> 
          PRAGMA foreign_keys = ON;
          PRAGMA trusted_schema = OFF;
          PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -32768;",
+         PRAGMA cache_size = -8192;",
     )?;
     let _: i64 = connection.query_row(&format!("PRAGMA journal_size_limit = {LOG_KEPT}"), [], |row| row.get(0))?;
     let _: i64 =

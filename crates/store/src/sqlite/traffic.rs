@@ -157,6 +157,11 @@ impl Counts {
         Ok(())
     }
 
+    /// Tells the tags of a message, as they are kept; `None` of a notification. Whoever knows them saves a look.
+    pub(super) fn know(&self, message: MessageId, tags: Option<&str>) {
+        self.tags.borrow_mut().entry(message.0).or_insert_with(|| tags.map(each_once));
+    }
+
     /// The tags of a message, each once and in lower case; `None` when it is a notification.
     fn tags_of(&self, connection: &Connection, message: MessageId) -> Result<Option<Rc<[String]>>, StoreError> {
         if let Some(known) = self.tags.borrow().get(&message.0) {
@@ -164,12 +169,7 @@ impl Counts {
         }
         let json: Option<String> =
             connection.prepare_cached(TAGS_OF_MESSAGE)?.query_row([message.0], |row| row.get(0)).optional()?;
-        let tags: Option<Rc<[String]>> = json.map(|json| {
-            // An outcome must be recorded whatever else is damaged.
-            let tags: Vec<String> = serde_json::from_str(&json).unwrap_or_default();
-            let tags: BTreeSet<String> = tags.iter().map(|tag| tag.to_lowercase()).collect();
-            tags.into_iter().filter(|tag| !tag.is_empty()).collect()
-        });
+        let tags = json.as_deref().map(each_once);
         self.tags.borrow_mut().insert(message.0, tags.clone());
         Ok(tags)
     }
@@ -239,6 +239,13 @@ impl Counts {
         }
         Ok(happened)
     }
+}
+
+fn each_once(json: &str) -> Rc<[String]> {
+    // An outcome must be recorded whatever else is damaged.
+    let tags: Vec<String> = serde_json::from_str(json).unwrap_or_default();
+    let tags: BTreeSet<String> = tags.iter().map(|tag| tag.to_lowercase()).collect();
+    tags.into_iter().filter(|tag| !tag.is_empty()).collect()
 }
 
 /// Whether a value has rows of its own in a part, or may have.

@@ -1,10 +1,13 @@
 //! Group commit: one thread takes every operation that waits, does all of them in one transaction, and answers them
 //! after one sync of the disk.
 //!
-//! Each operation has its own savepoint, so that one that fails takes nothing of the others with it. Nobody is
-//! answered before the commit.
+//! An operation that fails takes nothing of the others with it: the batch is then done once more, each operation in a
+//! savepoint of its own. Nobody is answered before the commit.
+//!
+//! What many operations of a batch change is changed once for all of them, as the last thing before the commit.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,12 +22,19 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
 use super::broken::{self, Broken};
+use super::leases::Leases;
 use super::open::Identity;
+use super::posture::Tally;
 use super::readers::Gate;
 use super::reserve::Reserve;
+use super::settings::{Changes, Work};
+use super::site;
 use super::traffic::Counts;
-use super::{LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING, PAGES_BETWEEN_CHECKPOINTS};
+use super::{
+    GATHER, LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING, PAGES_BETWEEN_CHECKPOINTS,
+};
 use crate::figures::Happened;
+use crate::traffic::What;
 use crate::{Stats, StoreError, Timestamp};
 
 /// The way to the thread that writes.
@@ -53,6 +63,7 @@ impl Writer {
         path: PathBuf,
         server: Option<(File, Reserve)>,
         gate: Gate,
+        changes: Changes,
     ) -> io::Result<Writer> {
         let (lock, reserve) = server.unzip();
         let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
@@ -66,8 +77,16 @@ impl Writer {
         connection.wal_hook(Some(note)).map_err(io::Error::other)?;
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [Identity::of(path)?, Identity::of(log)?];
-        let committer =
-            Committer { connection, files, reserve, counters: counters.clone(), gate, fold_at: LOG_AT_MOST };
+        let committer = Committer {
+            connection,
+            files,
+            reserve,
+            counters: counters.clone(),
+            gate,
+            changes,
+            fold_at: LOG_AT_MOST,
+            leases: RefCell::default(),
+        };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
             drop(lock);
@@ -82,7 +101,16 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(false, octets, work).await
+        self.submit(Work::Any, octets, work).await
+    }
+
+    /// The same for what changes no setting, so that those in memory stay.
+    pub(super) async fn run_traffic<T, F>(&self, octets: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(Work::Traffic, octets, work).await
     }
 
     /// The same for new mail, which is refused as long as nothing is in reserve for the mail that is there.
@@ -91,10 +119,10 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(true, octets, work).await
+        self.submit(Work::NewMail, octets, work).await
     }
 
-    async fn submit<T, F>(&self, new_mail: bool, octets: usize, work: F) -> Result<T, StoreError>
+    async fn submit<T, F>(&self, about: Work, octets: usize, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -103,7 +131,7 @@ impl Writer {
         self.health()?;
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { new_mail, octets, work, outcome: None, reply };
+        let pending = Pending { about, octets, work, outcome: None, reply };
         sender.send(Box::new(pending)).await.map_err(|_| closed())?;
         drop(sender);
         answer.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
@@ -152,9 +180,67 @@ pub(super) struct Writing<'a> {
     last_event: Cell<Option<i64>>,
     /// What the events of this transaction add to the counts.
     pub(super) counts: Counts,
+    /// Who is taken.
+    pub(super) leases: &'a RefCell<Leases>,
+    /// What operations that went well leave to be written.
+    kept: RefCell<Gathered>,
+    /// What those since then leave.
+    pending: RefCell<Gathered>,
 }
 
-impl Writing<'_> {
+/// What is written once for a whole transaction.
+#[derive(Default)]
+struct Gathered {
+    /// How the attempts went.
+    tally: Tally,
+    /// Destinations whose lines may be out of date.
+    destinations: BTreeSet<String>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>) -> Writing<'a> {
+        Writing {
+            connection,
+            last_event: Cell::new(None),
+            counts: Counts::default(),
+            leases,
+            kept: RefCell::default(),
+            pending: RefCell::default(),
+        }
+    }
+
+    /// Has the line of a destination brought up to date before the commit.
+    pub(super) fn touch(&self, destination: &str) {
+        let destinations = &mut self.pending.borrow_mut().destinations;
+        if !destinations.contains(destination) {
+            destinations.insert(destination.to_owned());
+        }
+    }
+
+    /// Adds to what is counted of attempts.
+    pub(super) fn tally(&self, add: impl FnOnce(&mut Tally)) {
+        add(&mut self.pending.borrow_mut().tally);
+    }
+
+    /// What was gathered since the last time is kept, if it belongs to what went well.
+    fn settle(&self, well: bool) {
+        self.counts.settle(well);
+        let pending = self.pending.take();
+        if well {
+            let mut kept = self.kept.borrow_mut();
+            kept.tally.merge(pending.tally);
+            kept.destinations.extend(pending.destinations);
+        }
+    }
+
+    /// Writes what was kept, and says what happened.
+    fn finish(&self) -> Result<BTreeMap<What, u64>, Failure> {
+        let Gathered { tally, destinations } = self.kept.take();
+        tally.write(self)?;
+        site::refresh(self, destinations.iter().map(String::as_str))?;
+        Ok(self.counts.write(self.connection)?)
+    }
+
     /// The time of the next event: `now`, or a microsecond after the last one where the clock has not moved on.
     ///
     /// There is one writer and its commits have an order, so a reader that has seen an event has seen every earlier
@@ -176,7 +262,7 @@ impl Writing<'_> {
 
 /// Something to be done in a transaction, and somebody who waits for it.
 trait Operation: Send {
-    fn is_new_mail(&self) -> bool;
+    fn about(&self) -> Work;
     fn octets(&self) -> usize;
     /// Does it and keeps the result; says whether it went well.
     fn perform(&mut self, writing: &Writing<'_>) -> bool;
@@ -187,7 +273,7 @@ trait Operation: Send {
 }
 
 struct Pending<T, F> {
-    new_mail: bool,
+    about: Work,
     octets: usize,
     work: F,
     outcome: Option<Result<T, StoreError>>,
@@ -199,8 +285,8 @@ where
     T: Send,
     F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send,
 {
-    fn is_new_mail(&self) -> bool {
-        self.new_mail
+    fn about(&self) -> Work {
+        self.about
     }
 
     fn octets(&self) -> usize {
@@ -245,6 +331,12 @@ impl Failure {
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Other(error)
+    }
+}
+
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Failure {
         match error.sqlite_error_code() {
@@ -262,14 +354,21 @@ struct Committer {
     reserve: Option<Reserve>,
     counters: Arc<Counters>,
     gate: Gate,
+    changes: Changes,
     /// How long the log of changes may be until the next [`Committer::fold`].
     fold_at: u64,
+    leases: RefCell<Leases>,
 }
 
 impl Committer {
     fn run(mut self, mut receiver: mpsc::Receiver<Box<dyn Operation>>) {
+        let mut last = (Instant::now(), 0);
         while let Some(first) = receiver.blocking_recv() {
             let mut batch = vec![first];
+            // Who was answered together comes again together, but for the first.
+            if last.1 > 1 && last.0.elapsed() < GATHER {
+                std::thread::sleep(GATHER);
+            }
             let mut octets = batch[0].octets();
             while batch.len() < OPERATIONS_PER_COMMIT && octets < OCTETS_PER_COMMIT {
                 let Ok(next) = receiver.try_recv() else { break };
@@ -278,8 +377,14 @@ impl Committer {
             }
             self.commit_all(&mut batch);
             self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            // Before anybody is answered: what was changed holds from then on.
+            if batch.iter().any(|operation| operation.about() == Work::Any) {
+                self.changes.tell();
+            }
+            let operations = batch.len();
             batch.into_iter().for_each(Operation::answer);
             self.fold();
+            last = (Instant::now(), operations);
         }
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
@@ -343,56 +448,84 @@ impl Committer {
     fn commit(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
         self.counters.broken.check().map_err(Failure::Other)?;
         let began = Instant::now();
-        let done = self.transaction(batch, mail_is_taken);
-        if done.is_ok() {
-            self.counters.happened.committed(began.elapsed());
+        let mut done = self.transaction(batch, mail_is_taken, false);
+        if let Ok(false) = done {
+            self.undo();
+            done = self.transaction(batch, mail_is_taken, true);
         }
-        if let Err(failure) = &done {
-            self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
-            let reason = failure.reason();
-            if let Failure::Broken(StoreError::Unavailable(how)) = failure {
-                self.counters.broken.set(how);
-            }
-            tracing::error!(%reason, operations = batch.len(), "the store could not commit");
-            // Some errors end the transaction by themselves, some leave it open.
-            if !self.connection.is_autocommit()
-                && let Err(error) = self.connection.execute_batch("ROLLBACK")
-            {
-                tracing::error!(%error, "the store could not roll back");
+        match &done {
+            Ok(_) => self.counters.happened.committed(began.elapsed()),
+            Err(failure) => {
+                self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
+                let reason = failure.reason();
+                if let Failure::Broken(StoreError::Unavailable(how)) = failure {
+                    self.counters.broken.set(how);
+                }
+                tracing::error!(%reason, operations = batch.len(), "the store could not commit");
+                self.undo();
             }
         }
-        done
+        done.map(|_| ())
     }
 
-    fn transaction(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
+    /// Takes back what a transaction did that is not committed.
+    fn undo(&self) {
+        self.leases.borrow_mut().undo_to(0);
+        // Some errors end the transaction by themselves, some leave it open.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the store could not roll back");
+        }
+    }
+
+    /// Says whether it was committed: an operation that fails for itself ends it, unless they are done `apart`, each in
+    /// a savepoint of its own, which costs a copy of every page that it changes.
+    fn transaction(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool, apart: bool) -> Result<bool, Failure> {
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
-        let writing = Writing { connection: &self.connection, last_event: Cell::new(None), counts: Counts::default() };
+        self.leases.borrow_mut().keep();
+        let writing = Writing::new(&self.connection, &self.leases);
         for operation in batch {
-            if operation.is_new_mail() && !mail_is_taken {
+            if operation.about() == Work::NewMail && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
                 continue;
             }
-            self.execute("SAVEPOINT operation")?;
+            let mark = self.leases.borrow().mark();
+            if apart {
+                self.execute("SAVEPOINT operation")?;
+            }
             let well = operation.perform(&writing);
             if self.connection.is_autocommit() {
                 // The error was one of those that end the whole transaction; what came before is undone with it.
                 return Err(Failure::Full(StoreError::Unavailable("the transaction was lost".to_owned())));
             }
-            if !well {
-                self.execute("ROLLBACK TO operation")?;
+            match (apart, well) {
+                (false, true) => {}
+                (false, false) => return Ok(false),
+                (true, _) => {
+                    if !well {
+                        self.execute("ROLLBACK TO operation")?;
+                        self.leases.borrow_mut().undo_to(mark);
+                    }
+                    self.execute("RELEASE operation")?;
+                    writing.settle(well);
+                }
             }
-            self.execute("RELEASE operation")?;
-            writing.counts.settle(well);
         }
-        let happened = writing.counts.write(&self.connection)?;
+        writing.settle(true);
+        let happened = writing.finish().map_err(|failure| match failure {
+            Failure::Other(reason) if self.connection.is_autocommit() => Failure::Full(reason),
+            failure => failure,
+        })?;
         self.check_files()?;
         #[cfg(test)]
         self.counters.broken.injected()?;
         self.execute("COMMIT")?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.happened.add(happened);
-        self.check_files()
+        self.check_files()?;
+        Ok(true)
     }
 
     /// A file that was deleted or replaced still takes writes, and nobody will ever find them.
