@@ -20,6 +20,7 @@ pub mod connection;
 pub mod dnssec;
 pub mod hosts;
 pub mod mta_sts;
+mod own;
 pub mod pool;
 pub mod probe;
 mod receipt;

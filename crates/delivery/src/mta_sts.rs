@@ -172,9 +172,10 @@ pub struct MtaSts {
 }
 
 impl MtaSts {
-    /// Resolves by `dns`, trusts what `tls` trusts, and keeps policies in `cache`.
+    /// Resolves by `dns`, trusts what `tls` trusts, and keeps policies in `cache`. It asks the DNS anew in each look, and
+    /// remembers the look.
     pub fn new(options: StsOptions, dns: Dns, tls: &TlsEngine, cache: Arc<dyn PolicyCache>) -> MtaSts {
-        MtaSts { options, dns, tls: Arc::new(tls.https()), cache, looks: Looks::default() }
+        MtaSts { options, dns: dns.fresh(), tls: Arc::new(tls.https()), cache, looks: Looks::default() }
     }
 
     /// What is in force for mail to `domain`. Waits for a look that is under way; may take as long as a DNS lookup and
