@@ -125,8 +125,8 @@ impl Store {
     ///
     /// A recipient that is delivered or failed stays so: a late outcome for it, from somebody whose lease had ended,
     /// is left out with its events.
-    pub async fn record(&self, now: Timestamp, outcomes: Vec<RecipientOutcome>) -> Result<(), StoreError> {
-        self.engine.record(now, outcomes).await
+    pub async fn record(&self, now: Timestamp, outcomes: impl Into<Arc<[RecipientOutcome]>>) -> Result<(), StoreError> {
+        self.engine.record(now, outcomes.into()).await
     }
 
     /// Frees whatever is leased, and says how many recipients that were.

@@ -29,6 +29,7 @@ mod figures;
 mod filter;
 mod inspect;
 mod key;
+mod known;
 mod leases;
 mod load;
 mod message;

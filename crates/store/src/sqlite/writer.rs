@@ -22,6 +22,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
 use super::broken::{self, Broken};
+use super::known::Known;
 use super::leases::Leases;
 use super::open::Identity;
 use super::posture::Tally;
@@ -86,6 +87,7 @@ impl Writer {
             changes,
             fold_at: LOG_AT_MOST,
             leases: RefCell::default(),
+            known: RefCell::default(),
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
@@ -182,6 +184,8 @@ pub(super) struct Writing<'a> {
     pub(super) counts: Counts,
     /// Who is taken.
     pub(super) leases: &'a RefCell<Leases>,
+    /// What need not be read again.
+    pub(super) known: &'a RefCell<Known>,
     /// What operations that went well leave to be written.
     kept: RefCell<Gathered>,
     /// What those since then leave.
@@ -198,12 +202,13 @@ struct Gathered {
 }
 
 impl<'a> Writing<'a> {
-    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>) -> Writing<'a> {
+    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>, known: &'a RefCell<Known>) -> Writing<'a> {
         Writing {
             connection,
             last_event: Cell::new(None),
             counts: Counts::default(),
             leases,
+            known,
             kept: RefCell::default(),
             pending: RefCell::default(),
         }
@@ -238,7 +243,7 @@ impl<'a> Writing<'a> {
         let Gathered { tally, destinations } = self.kept.take();
         tally.write(self)?;
         site::refresh(self, destinations.iter().map(String::as_str))?;
-        Ok(self.counts.write(self.connection)?)
+        Ok(self.counts.write(self)?)
     }
 
     /// The time of the next event: `now`, or a microsecond after the last one where the clock has not moved on.
@@ -358,6 +363,7 @@ struct Committer {
     /// How long the log of changes may be until the next [`Committer::fold`].
     fold_at: u64,
     leases: RefCell<Leases>,
+    known: RefCell<Known>,
 }
 
 impl Committer {
@@ -471,6 +477,7 @@ impl Committer {
     /// Takes back what a transaction did that is not committed.
     fn undo(&self) {
         self.leases.borrow_mut().undo_to(0);
+        self.known.borrow_mut().clear();
         // Some errors end the transaction by themselves, some leave it open.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -485,7 +492,7 @@ impl Committer {
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
         self.leases.borrow_mut().keep();
-        let writing = Writing::new(&self.connection, &self.leases);
+        let writing = Writing::new(&self.connection, &self.leases, &self.known);
         for operation in batch {
             if operation.about() == Work::NewMail && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
@@ -507,6 +514,7 @@ impl Committer {
                     if !well {
                         self.execute("ROLLBACK TO operation")?;
                         self.leases.borrow_mut().undo_to(mark);
+                        self.known.borrow_mut().clear();
                     }
                     self.execute("RELEASE operation")?;
                     writing.settle(well);
