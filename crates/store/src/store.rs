@@ -73,6 +73,12 @@ impl Store {
         self.engine.close().await;
     }
 
+    /// Whether a change can be kept. After a write or a sync that failed none can, until the program is started again; what is
+    /// there is still read.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.engine.health()
+    }
+
     /// What stands behind the door.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine

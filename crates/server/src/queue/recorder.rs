@@ -35,6 +35,7 @@ struct Entry {
 pub(super) struct Records {
     sender: mpsc::UnboundedSender<Entry>,
     counts: Arc<Counts>,
+    store: Store,
 }
 
 #[derive(Default)]
@@ -60,7 +61,7 @@ impl Records {
     pub(super) fn new(store: Store, in_flight: Arc<InFlight>, wake: Arc<Notify>) -> (Records, Recorder) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let counts = Arc::new(Counts::default());
-        let records = Records { sender, counts: counts.clone() };
+        let records = Records { sender, counts: counts.clone(), store: store.clone() };
         (records, Recorder { receiver, counts, store, in_flight, wake, waiting: VecDeque::new() })
     }
 
@@ -86,7 +87,8 @@ impl Records {
 
     /// Whether an attempt may begin. One whose outcome cannot be written would be made again.
     pub(super) fn may_begin(&self) -> bool {
-        self.counts.failed.load(Ordering::Relaxed) == 0 && self.unrecorded() < UNRECORDED
+        let is_behind = self.counts.failed.load(Ordering::Relaxed) > 0 || self.unrecorded() >= UNRECORDED;
+        !is_behind && self.store.health().is_ok()
     }
 
     /// How many outcomes are not recorded yet.
