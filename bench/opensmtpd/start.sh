@@ -8,4 +8,3 @@ watched background_in_root "$scratch/smtpd.log" /usr/sbin/smtpd -d -f /etc/smtpd
 wait_until 20 "OpenSMTPD" answers_smtp 127.0.0.1
 server_pid=$(cat "$server_root/run/peer.pid")
 most_connections=4
-most_messages=400 # it may take 50 ms for each
