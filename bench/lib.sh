@@ -17,8 +17,8 @@ group=
 make_group() {
     local mount
     mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
-    [ -n "$mount" ] && mkdir "$mount/waxwing-bench.$$" 2>/dev/null || return 0
-    group=$mount/waxwing-bench.$$
+    [ -n "$mount" ] && mkdir "$mount/waxwing-bench.$BASHPID" 2>/dev/null || return 0
+    group=$mount/waxwing-bench.$BASHPID
 }
 
 # watched COMMAND…: what it starts is in the group.
@@ -77,7 +77,6 @@ load() {
     smtp) set -- --smtp "$smtp_in" ${smtp_login[@]+"${smtp_login[@]}"} "$@" ;;
     http) set -- --http "${INTEROP_URL#http://}" --key "$INTEROP_KEY" "$@" ;;
     esac
-    # shellcheck disable=SC2046
     timeout 1800 "$tool" load --sender "$sender" "$@"
 }
 
@@ -134,5 +133,4 @@ EOF
 
 # --- figures ---------------------------------------------------------------------------------------------------------
 
-heading() { python3 "$bench/table.py" heading "$1"; }
 row() { python3 "$bench/table.py" row "$1"; } # the figures come on standard input

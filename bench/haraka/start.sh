@@ -5,7 +5,7 @@ mkdir -p "$scratch/haraka/queue"
 cp -r "$haraka/config" "$scratch/haraka/" # its defaults, below ours
 cp -r "$bench/haraka/config" "$bench/haraka/plugins" "$scratch/haraka/"
 fill "$bench/haraka/config/smtp.ini" >"$scratch/haraka/config/smtp.ini"
-fill "$bench/haraka/plugins/relay_all.js" >"$scratch/haraka/plugins/relay_all.js"
+fill "$bench/haraka/plugins/to_receiver.js" >"$scratch/haraka/plugins/to_receiver.js"
 watched background "$scratch/haraka.log" node "$haraka/bin/haraka" -c "$scratch/haraka"
 server_pid=$last_pid
 wait_until 30 "Haraka" answers_smtp 127.0.0.1

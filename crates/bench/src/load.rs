@@ -186,7 +186,7 @@ async fn arrivals(sink: &str, options: &Options, recipients: usize) -> io::Resul
         if since.elapsed().as_secs_f64() > options.patience {
             return Err(io::Error::other(format!("{distinct} of {recipients} arrived, and no more came")));
         }
-        sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -20,7 +20,7 @@ enum What {
     Load(Box<bench::load::Options>),
     /// Answers MX and A questions for any name below .test.
     Dns(bench::dns::Options),
-    /// Asks a sink: `count`, or `reset` to count from nothing again.
+    /// Asks a sink: `count`, `arrivals` (the same by tenths of a second), or `reset` to count from nothing again.
     Ask {
         /// The sink's control address.
         control: String,

@@ -8,8 +8,10 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     rc::Rc,
     str::FromStr,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -17,12 +19,12 @@ use memchr::memmem;
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf},
     net::{TcpListener, TcpStream},
     task::LocalSet,
     time::sleep,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     tally::{Tally, number},
@@ -172,11 +174,12 @@ async fn answer(mut stream: TcpStream, tallies: &[Rc<RefCell<Tally>>]) -> io::Re
             tallies.iter().for_each(|tally| drop(tally.take()));
             json!("reset")
         }
-        "count" => {
-            let listeners: Vec<Value> = tallies.iter().map(|tally| tally.borrow().figures()).collect();
+        "count" | "arrivals" => {
+            let slices = question.trim() == "arrivals";
+            let listeners: Vec<Value> = tallies.iter().map(|tally| tally.borrow().figures(slices)).collect();
             json!({ "listeners": listeners, "processor_seconds": watch::own_processor_seconds() })
         }
-        other => json!({ "error": format!("{other}: neither count nor reset") }),
+        other => json!({ "error": format!("{other}: neither count, arrivals nor reset") }),
     };
     stream.write_all(format!("{answer}\n").as_bytes()).await
 }
@@ -227,7 +230,7 @@ impl Session {
             while stream.read(&mut [0; 512]).await? > 0 {}
             return Ok(());
         }
-        let mut stream = stream;
+        let mut stream = Prompt(stream);
         if !self.converse(&mut stream, b"220 sink.test ESMTP\r\n").await? {
             return Ok(());
         }
@@ -245,7 +248,11 @@ impl Session {
     }
 
     /// Reads and replies until the end; true when TLS is to begin.
-    async fn converse<S: Wire>(&mut self, stream: &mut S, greeting: &[u8]) -> io::Result<bool> {
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        greeting: &[u8],
+    ) -> io::Result<bool> {
         let mut dialogue = Dialogue {
             place: Place::Commands,
             recipients: Vec::new(),
@@ -256,9 +263,7 @@ impl Session {
         let mut buffer = Vec::with_capacity(CHUNK);
         loop {
             let then = dialogue.take(&mut buffer, &mut self.tally.borrow_mut());
-            if dialogue.replies.is_empty() {
-                SockRef::from(stream.socket()).set_tcp_quickack(true).ok();
-            } else {
+            if !dialogue.replies.is_empty() {
                 if let Manner::Slow(delay) = self.manner {
                     sleep(delay).await;
                 }
@@ -400,20 +405,30 @@ fn content_length(buffer: &[u8], searched: usize) -> Option<usize> {
     memmem::find(&buffer[searched..], b"\r\n.\r\n").map(|at| searched + at + 2)
 }
 
-/// A connection with or without TLS, and the socket below it.
-trait Wire: AsyncRead + AsyncWrite + Unpin {
-    fn socket(&self) -> &TcpStream;
-}
+/// A socket that acknowledges whatever was read from it, below TLS as well: a record may come in pieces.
+struct Prompt(TcpStream);
 
-impl Wire for TcpStream {
-    fn socket(&self) -> &TcpStream {
-        self
+impl AsyncRead for Prompt {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.0).poll_read(context, buffer);
+        if read.is_ready() {
+            SockRef::from(&self.0).set_tcp_quickack(true).ok();
+        }
+        read
     }
 }
 
-impl Wire for TlsStream<TcpStream> {
-    fn socket(&self) -> &TcpStream {
-        self.get_ref().0
+impl AsyncWrite for Prompt {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 
@@ -442,7 +457,7 @@ mod tests {
                 buffer.extend_from_slice(piece);
                 closed |= dialogue.take(&mut buffer, &mut tally) == Then::Close;
             }
-            let figures = tally.figures();
+            let figures = tally.figures(false);
             assert!(closed && buffer.is_empty(), "{size}");
             assert_eq!((&figures["transactions"], &figures["deliveries"]), (&json!(3), &json!(4)), "{size}");
             assert_eq!((&figures["distinct"], &figures["octets"]), (&json!(3), &json!(8 + 7)), "{size}");

@@ -70,14 +70,17 @@ impl Tally {
         new
     }
 
-    /// The figures, `arrivals` by the tenth of a second since `first`; times in seconds since 1970.
-    pub fn figures(&self) -> Value {
-        json!({
+    /// The figures, times in seconds since 1970; with `slices` also `arrivals` by the tenth of a second since `first`.
+    pub fn figures(&self, slices: bool) -> Value {
+        let mut figures = json!({
             "deliveries": self.deliveries, "distinct": self.distinct, "transactions": self.transactions,
             "octets": self.octets, "first": self.first, "last": self.last, "connections": self.connections,
             "full_handshakes": self.full_handshakes, "resumed_handshakes": self.resumed_handshakes,
-            "arrivals": self.slices,
-        })
+        });
+        if slices {
+            figures["arrivals"] = json!(self.slices);
+        }
+        figures
     }
 }
 
@@ -111,7 +114,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.arrived(&[Some(3), Some(64)], 10);
         tally.arrived(&[Some(3), None], 10);
-        let figures = tally.figures();
+        let figures = tally.figures(false);
         assert_eq!((&figures["deliveries"], &figures["distinct"]), (&json!(4), &json!(3)));
         assert_eq!((&figures["transactions"], &figures["octets"]), (&json!(2), &json!(20)));
     }

@@ -3,6 +3,7 @@
 //! - [`open`]: directory, lock, file, connections.
 //! - [`schema`]: the tables, and the steps from older ones.
 //! - [`writer`]: group commit. Every change goes through it.
+//! - [`broken`]: what a failed sync means.
 //! - [`settings`]: what is given from memory, until something changes.
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
@@ -13,6 +14,7 @@
 //!   [`bounce`], [`complaint`], [`tracking`], [`dsn`].
 
 mod bounce;
+mod broken;
 mod claim;
 mod complaint;
 mod copy;
@@ -27,6 +29,7 @@ mod figures;
 mod filter;
 mod inspect;
 mod key;
+mod known;
 mod leases;
 mod load;
 mod message;
@@ -81,7 +84,7 @@ const READERS: usize = 4;
 /// How long one search may take. A long one also keeps the log of changes from being folded into the file.
 const READ_TIME: Duration = Duration::from_secs(10);
 /// Size of the log of changes, in pages of 4 KiB, at which it is folded into the file.
-const PAGES_BETWEEN_CHECKPOINTS: i64 = 4000;
+const PAGES_BETWEEN_CHECKPOINTS: i32 = 4000;
 /// To how many octets the log of changes is cut when it begins anew.
 const LOG_KEPT: u64 = 32 << 20;
 /// At how many octets the writer waits for those who read, so that the log can begin anew.
@@ -117,6 +120,10 @@ impl Engine {
     pub(crate) async fn close(&self) {
         self.readers.close();
         self.writer.close().await;
+    }
+
+    pub(crate) fn health(&self) -> Result<(), StoreError> {
+        self.writer.health()
     }
 
     pub(crate) fn stats(&self) -> Stats {

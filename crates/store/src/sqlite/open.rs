@@ -42,6 +42,9 @@ pub(super) fn open(directory: &Path, role: Role) -> Result<Engine, StoreError> {
         schema::migrate(&connection)?;
         drop(held_for_migration);
     }
+    if lock.is_some() {
+        move_log(&connection);
+    }
     let changes = Changes::new(directory, role).map_err(|e| cannot_open(directory, e))?;
     let gate = Gate::default();
     let readers = Readers::new(path.clone(), READ_TIME, gate.clone());
@@ -132,6 +135,16 @@ pub(super) fn writing_connection(path: &Path) -> Result<Connection, StoreError> 
     }
     prepare_connection(&connection)?;
     Ok(connection)
+}
+
+/// Moves the log of changes into the file, and empties it. The last server may have ended after a sync that failed: then
+/// what was read from the log need not be on disk, and what were added behind it would be lost with it.
+fn move_log(connection: &Connection) {
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)) {
+        Ok(0) => {}
+        // A full disk must not keep a server from starting, nor a command that reads.
+        left => tracing::warn!(?left, "the log of changes could not be moved into the file yet"),
+    }
 }
 
 /// A connection that reads and cannot write.

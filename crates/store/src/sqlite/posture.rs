@@ -321,6 +321,12 @@ impl History {
             && newest.is_some_and(|age| age < REWRITTEN_EVERY)
     }
 
+    /// When that is no longer enough.
+    fn written_again_at(&self) -> Timestamp {
+        let newest = self.recent.first().map_or(i64::MIN, |(at, _)| *at);
+        Timestamp::from_micros(newest) + REWRITTEN_EVERY
+    }
+
     fn delivered(&mut self, now: Timestamp, verified: bool, times: usize, facts: &Value) -> Result<(), StoreError> {
         self.recent.splice(0..0, std::iter::repeat_n((now.as_micros(), verified), times));
         self.recent.truncate(downgrade::DELIVERIES);
@@ -350,6 +356,12 @@ fn look_back(writing: &Writing<'_>, now: Timestamp, key: &Key, sum: &Sum) -> Res
     if key.mx_host.is_empty() {
         return Ok(());
     }
+    let (is_delivered, verified) = (key.way.ending == Ending::Delivered, observed == Observed::Verified);
+    let of = (key.domain.as_str(), key.destination.as_str());
+    // What is like the last three deliveries is no downgrade, and nothing new.
+    if is_delivered && writing.known.borrow().is_habit(of, &key.mx_host, verified, now) {
+        return Ok(());
+    }
     let mut host = History::read(writing, key, &key.mx_host)?;
     let mut destination = History::read(writing, key, "")?;
     let habit = downgrade::downgraded(observed, &host.past(now), &destination.past(now));
@@ -361,10 +373,14 @@ fn look_back(writing: &Writing<'_>, now: Timestamp, key: &Key, sum: &Sum) -> Res
         destination.told_at = Some(now.as_micros());
         is_changed = true;
     }
-    let is_delivered = key.way.ending == Ending::Delivered;
-    let verified = observed == Observed::Verified;
     // As many as were counted together, as if each had been looked at by itself.
     let times = sum.messages.len().min(downgrade::DELIVERIES);
+    if is_delivered && host.says_so_already(now, verified) && destination.says_so_already(now, verified) {
+        let until = host.written_again_at().min(destination.written_again_at());
+        writing.known.borrow_mut().put_habit(of, &key.mx_host, verified, until);
+    } else {
+        writing.known.borrow_mut().forget_habits(of);
+    }
     if is_delivered && !host.says_so_already(now, verified) {
         host.delivered(now, verified, times, &facts(now, key, sum))?;
         host.write(writing, now, key, &key.mx_host)?;

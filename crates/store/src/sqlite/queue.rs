@@ -1,5 +1,7 @@
 //! The queue: what became of recipients that were claimed, and what is due next.
 
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension, params};
 use smtp::EnhancedCode;
 
@@ -54,7 +56,7 @@ impl Engine {
             .await
     }
 
-    pub(crate) async fn record(&self, now: Timestamp, outcomes: Vec<RecipientOutcome>) -> Result<(), StoreError> {
+    pub(crate) async fn record(&self, now: Timestamp, outcomes: Arc<[RecipientOutcome]>) -> Result<(), StoreError> {
         let octets = OCTETS_PER_OUTCOME * outcomes.len();
         self.writer.run_traffic(octets, move |writing| record_all(writing, now, &outcomes)).await
     }

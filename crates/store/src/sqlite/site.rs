@@ -94,8 +94,8 @@ pub(super) const FORGET_IDLE: [&str; 2] = [
 ];
 
 impl Engine {
-    pub(crate) async fn note_site(&self, note: SiteNote) -> Result<(), StoreError> {
-        self.writer.run_traffic(0, move |writing| note_site(writing, &note)).await
+    pub(crate) async fn note_sites(&self, notes: Vec<SiteNote>) -> Result<(), StoreError> {
+        self.writer.run_traffic(0, move |writing| notes.iter().try_for_each(|note| note_site(writing, note))).await
     }
 
     /// Forgets the destinations and sites that have nothing queued.

@@ -12,14 +12,17 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
+use super::broken::{self, Broken};
+use super::known::Known;
 use super::leases::Leases;
 use super::open::Identity;
 use super::posture::Tally;
@@ -28,7 +31,9 @@ use super::reserve::Reserve;
 use super::settings::{Changes, Work};
 use super::site;
 use super::traffic::Counts;
-use super::{GATHER, LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
+use super::{
+    GATHER, LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING, PAGES_BETWEEN_CHECKPOINTS,
+};
 use crate::figures::Happened;
 use crate::traffic::What;
 use crate::{Stats, StoreError, Timestamp};
@@ -47,12 +52,15 @@ struct Counters {
     commits: AtomicU64,
     failed_commits: AtomicU64,
     happened: Happened,
+    broken: Broken,
+    /// How long the log of changes is, in pages.
+    log_pages: AtomicI32,
 }
 
 impl Writer {
     /// Starts the thread. A server's lock is held until the thread has ended.
     pub(super) fn start(
-        connection: Connection,
+        mut connection: Connection,
         path: PathBuf,
         server: Option<(File, Reserve)>,
         gate: Gate,
@@ -61,6 +69,13 @@ impl Writer {
         let (lock, reserve) = server.unzip();
         let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
         let counters = Arc::new(Counters::default());
+        // In the place of SQLite's own hook, which moves the log inside of a commit and tells nobody when that fails.
+        let log_pages = counters.clone();
+        let note = move |_: &mut Wal, pages| {
+            log_pages.log_pages.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(note)).map_err(io::Error::other)?;
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [Identity::of(path)?, Identity::of(log)?];
         let committer = Committer {
@@ -72,6 +87,7 @@ impl Writer {
             changes,
             fold_at: LOG_AT_MOST,
             leases: RefCell::default(),
+            known: RefCell::default(),
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
@@ -114,6 +130,7 @@ impl Writer {
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let closed = || StoreError::Unavailable("it was closed".to_owned());
+        self.health()?;
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         let pending = Pending { about, octets, work, outcome: None, reply };
@@ -132,6 +149,17 @@ impl Writer {
                 tracing::error!("the store's writer did not end in order");
             }
         }
+    }
+
+    /// Why nothing is kept any more, if that is so.
+    pub(super) fn health(&self) -> Result<(), StoreError> {
+        self.counters.broken.check()
+    }
+
+    /// Has the next sync fail.
+    #[cfg(test)]
+    pub(super) fn fail_next_sync(&self) {
+        self.counters.broken.fail_next_sync();
     }
 
     /// What happened, and how long it took.
@@ -156,6 +184,8 @@ pub(super) struct Writing<'a> {
     pub(super) counts: Counts,
     /// Who is taken.
     pub(super) leases: &'a RefCell<Leases>,
+    /// What need not be read again.
+    pub(super) known: &'a RefCell<Known>,
     /// What operations that went well leave to be written.
     kept: RefCell<Gathered>,
     /// What those since then leave.
@@ -172,12 +202,13 @@ struct Gathered {
 }
 
 impl<'a> Writing<'a> {
-    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>) -> Writing<'a> {
+    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>, known: &'a RefCell<Known>) -> Writing<'a> {
         Writing {
             connection,
             last_event: Cell::new(None),
             counts: Counts::default(),
             leases,
+            known,
             kept: RefCell::default(),
             pending: RefCell::default(),
         }
@@ -212,7 +243,7 @@ impl<'a> Writing<'a> {
         let Gathered { tally, destinations } = self.kept.take();
         tally.write(self)?;
         site::refresh(self, destinations.iter().map(String::as_str))?;
-        Ok(self.counts.write(self.connection)?)
+        Ok(self.counts.write(self)?)
     }
 
     /// The time of the next event: `now`, or a microsecond after the last one where the clock has not moved on.
@@ -292,8 +323,17 @@ where
 enum Failure {
     /// No room. A smaller transaction may still fit.
     Full(StoreError),
+    /// A write or a sync failed: nothing more is kept.
+    Broken(StoreError),
     /// Anything else.
     Other(StoreError),
+}
+
+impl Failure {
+    fn reason(&self) -> &StoreError {
+        let (Failure::Full(reason) | Failure::Broken(reason) | Failure::Other(reason)) = self;
+        reason
+    }
 }
 
 impl From<StoreError> for Failure {
@@ -306,6 +346,7 @@ impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Failure {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Failure::Full(error.into()),
+            _ if broken::breaks(&error) => Failure::Broken(error.into()),
             _ => Failure::Other(error.into()),
         }
     }
@@ -322,6 +363,7 @@ struct Committer {
     /// How long the log of changes may be until the next [`Committer::fold`].
     fold_at: u64,
     leases: RefCell<Leases>,
+    known: RefCell<Known>,
 }
 
 impl Committer {
@@ -359,6 +401,13 @@ impl Committer {
     /// Searches that overlap without a gap keep the log of changes from beginning anew by itself, and it would grow until
     /// the disk is full. So at a certain length those that run are waited for, and new ones wait.
     fn fold(&mut self) {
+        if self.counters.broken.check().is_err() {
+            return;
+        }
+        if self.counters.log_pages.load(Ordering::Relaxed) >= PAGES_BETWEEN_CHECKPOINTS {
+            let moved = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            moved.unwrap_or_else(|error| self.note(&error));
+        }
         let octets = self.files[1].octets();
         if octets < self.fold_at {
             return;
@@ -367,10 +416,19 @@ impl Committer {
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
         drop(alone);
         self.fold_at = LOG_AT_MOST;
+        folded.as_ref().map_or_else(|error| self.note(error), |_| ());
         if folded != Ok(0) {
             tracing::warn!(octets, ?folded, "the log of changes grows: another process reads the database for long");
             self.fold_at = octets + LOG_AT_MOST;
         }
+    }
+
+    /// The log stays as it is when it cannot be moved, and is tried again; but not after a sync that failed.
+    fn note(&self, error: &rusqlite::Error) {
+        if broken::breaks(error) {
+            self.counters.broken.set(error);
+        }
+        tracing::warn!(%error, "the log of changes could not be moved into the file");
     }
 
     /// Commits the batch, or refuses it. Where there is no room for all of it, the reserve goes, and each operation
@@ -382,20 +440,19 @@ impl Committer {
             Err(Failure::Full(_)) => {
                 let mail_is_taken = self.reserve.as_mut().is_none_or(|reserve| !reserve.spend() && reserve.is_held());
                 for operation in batch.iter_mut() {
-                    if let Err(Failure::Full(reason) | Failure::Other(reason)) =
-                        self.commit(std::slice::from_mut(operation), mail_is_taken)
-                    {
-                        operation.refuse(reason);
+                    if let Err(failure) = self.commit(std::slice::from_mut(operation), mail_is_taken) {
+                        operation.refuse(failure.reason().clone());
                     }
                 }
             }
-            Err(Failure::Other(reason)) => {
-                batch.iter_mut().for_each(|operation| operation.refuse(reason.clone()));
+            Err(failure) => {
+                batch.iter_mut().for_each(|operation| operation.refuse(failure.reason().clone()));
             }
         }
     }
 
     fn commit(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
+        self.counters.broken.check().map_err(Failure::Other)?;
         let began = Instant::now();
         let mut done = self.transaction(batch, mail_is_taken, false);
         if let Ok(false) = done {
@@ -404,8 +461,12 @@ impl Committer {
         }
         match &done {
             Ok(_) => self.counters.happened.committed(began.elapsed()),
-            Err(Failure::Full(reason) | Failure::Other(reason)) => {
+            Err(failure) => {
                 self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
+                let reason = failure.reason();
+                if let Failure::Broken(StoreError::Unavailable(how)) = failure {
+                    self.counters.broken.set(how);
+                }
                 tracing::error!(%reason, operations = batch.len(), "the store could not commit");
                 self.undo();
             }
@@ -416,6 +477,7 @@ impl Committer {
     /// Takes back what a transaction did that is not committed.
     fn undo(&self) {
         self.leases.borrow_mut().undo_to(0);
+        self.known.borrow_mut().clear();
         // Some errors end the transaction by themselves, some leave it open.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -430,7 +492,7 @@ impl Committer {
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
         self.leases.borrow_mut().keep();
-        let writing = Writing::new(&self.connection, &self.leases);
+        let writing = Writing::new(&self.connection, &self.leases, &self.known);
         for operation in batch {
             if operation.about() == Work::NewMail && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
@@ -452,6 +514,7 @@ impl Committer {
                     if !well {
                         self.execute("ROLLBACK TO operation")?;
                         self.leases.borrow_mut().undo_to(mark);
+                        self.known.borrow_mut().clear();
                     }
                     self.execute("RELEASE operation")?;
                     writing.settle(well);
@@ -464,6 +527,8 @@ impl Committer {
             failure => failure,
         })?;
         self.check_files()?;
+        #[cfg(test)]
+        self.counters.broken.injected()?;
         self.execute("COMMIT")?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.happened.add(happened);

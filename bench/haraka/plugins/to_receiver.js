@@ -3,9 +3,9 @@
 
 exports.hook_lookup_rdns = (next) => next(OK, 'localhost')
 
-exports.hook_connect = (next, connection) => {
+exports.hook_rcpt = (next, connection) => {
   connection.relaying = true
-  next()
+  next(OK)
 }
 
 exports.hook_get_mx = (next) => next(OK, [{ priority: 0, exchange: '127.0.0.1', port: @SINK@ }])
