@@ -104,9 +104,9 @@ make_ca() {
         -keyout "$scratch/ca.key" -out "$scratch/ca.pem"
 }
 
-# good_certificate NAME HOST: $scratch/NAME.pem and .key, signed by the authority.
+# good_certificate NAME HOST[,DNS:HOST…]: $scratch/NAME.pem and .key, signed by the authority.
 good_certificate() {
-    quietly openssl req -newkey "${new_key[@]}" -nodes -subj "/CN=$2" \
+    quietly openssl req -newkey "${new_key[@]}" -nodes -subj "/CN=${2%%,*}" \
         -keyout "$scratch/$1.key" -out "$scratch/$1.csr"
     printf 'subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n' "$2" >"$scratch/$1.ext"
     quietly openssl x509 -req -in "$scratch/$1.csr" -CA "$scratch/ca.pem" -CAkey "$scratch/ca.key" -CAcreateserial \

@@ -1,18 +1,15 @@
 """A receiver of our own for the scenarios where the peer is a client: SMTP with or without STARTTLS.
 
-With `--store` each message is kept as a file that begins with what the receiver knows (`X-Sink-From`, `X-Sink-To`,
-`X-Sink-Tls`); without it messages are counted and dropped, which is what a load test wants. A recipient
+Each message is kept as a file that begins with what the receiver knows (`X-Sink-From`, `X-Sink-To`, `X-Sink-Tls`). A recipient
 whose local part starts with `reject` is refused for good, with `later` for now.
 """
 
 import argparse
 import asyncio
 import itertools
-import os
 import pathlib
 import signal
 import ssl
-import time
 
 NUMBERS = itertools.count(1)
 
@@ -97,11 +94,6 @@ class Session(asyncio.Protocol):
         return True
 
     def keep(self, content):
-        self.options.arrived.update(self.recipients)
-        self.options.count += len(self.recipients)
-        self.options.last = time.monotonic()
-        if self.options.store is None:
-            return
         content = (b"\r\n" + content).replace(b"\r\n.", b"\r\n")[2:]
         known = f"X-Sink-From: {self.sender}\r\nX-Sink-To: {' '.join(self.recipients)}\r\nX-Sink-Tls: {self.tls or 'no'}\r\n"
         path = self.options.store / f"{next(NUMBERS):06}.eml"
@@ -151,20 +143,7 @@ async def serve(options):
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    while not stop.is_set():
-        if options.count_file:
-            write_count(options)
-        try:
-            await asyncio.wait_for(stop.wait(), 0.05)
-        except asyncio.TimeoutError:
-            pass
-
-
-def write_count(options):
-    new = options.count_file + ".new"
-    with open(new, "w", encoding="ascii") as count:
-        count.write(f"{options.count} {len(options.arrived)} {options.last}")
-    os.rename(new, options.count_file)
+    await stop.wait()
 
 
 def main():
@@ -175,10 +154,8 @@ def main():
     parser.add_argument("--certificate", help="PEM file; with --key: offer STARTTLS")
     parser.add_argument("--key")
     parser.add_argument("--seven-bit", action="store_true", help="offer neither 8BITMIME nor SMTPUTF8")
-    parser.add_argument("--store", type=pathlib.Path)
-    parser.add_argument("--count-file", help="kept up to date: deliveries, different recipients, when the last came")
+    parser.add_argument("--store", type=pathlib.Path, required=True)
     options = parser.parse_args()
-    options.count, options.arrived, options.last = 0, set(), 0.0
     options.context = None
     if options.certificate:
         options.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

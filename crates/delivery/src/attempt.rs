@@ -22,6 +22,7 @@ use crate::connect::{NotOpened, open};
 use crate::hosts::{Crowd, Hosts, NextHops, NoHosts, Place};
 use crate::mta_sts::Found;
 use crate::pool::Reused;
+use crate::receipt::{Owed, Receipt};
 use crate::report::{
     Channel, ConnectionReport, Outcome, PlaintextReason, Problem, RecipientReport, Report, STARTTLS_NOT_SUPPORTED,
     STARTTLS_REFUSED, Step,
@@ -76,7 +77,7 @@ impl Client {
                 (Ok(hosts), _) => attempt.walk(hosts).await,
             }
         } // Else out of time, as every recipient without an outcome is told.
-        attempt.look_again().await;
+        Box::pin(attempt.look_again()).await;
         attempt.into_report(began)
     }
 }
@@ -114,6 +115,7 @@ struct Attempt<'a> {
     /// What a host took must be recorded before anything else is tried, or a crash would send it again. Who was not
     /// taken waits for the next attempt.
     has_delivered: bool,
+    receipt: Option<Receipt>,
 }
 
 impl<'a> Attempt<'a> {
@@ -135,6 +137,7 @@ impl<'a> Attempt<'a> {
             sessions: 0,
             contact: Contact::Untried,
             has_delivered: false,
+            receipt: None,
         }
     }
 
@@ -196,6 +199,12 @@ impl<'a> Attempt<'a> {
         if self.reuse(target, &effective).await {
             return;
         }
+        // Boxed, so that what is needed now and then takes no room in every delivery.
+        Box::pin(self.connect(target, effective)).await;
+    }
+
+    /// The same on a new connection.
+    async fn connect(&mut self, target: &Target, effective: Effective) {
         if let Some(crowd) = &self.crowd {
             self.client.pool.make_room(crowd).await;
         }
@@ -329,7 +338,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// MAIL, RCPT, DATA on a channel that has been decided on. `false` when the connection was an earlier delivery's and
-    /// its host had hung up before it heard of this message.
+    /// could not carry this message too.
     async fn transact(
         &mut self,
         target: &Target,
@@ -364,14 +373,16 @@ impl<'a> Attempt<'a> {
         let requiretls = self.job.sender.tag == TlsTag::Requiretls;
         let Job { return_path, wire, dsn, .. } = self.job;
         let mail = Mail { return_path, recipients, wire, requiretls, dsn };
-        let Ended { fates, ready, is_unheard } =
+        let Ended { fates, ready, unheard } =
             transaction::run(ready, &mail, &target.host.to_string(), target.ip()).await;
-        if report.reused && is_unheard {
-            let words = "the host had closed the connection of an earlier delivery".to_owned();
-            self.steps.push(step(&target.host, Some(target.ip()), "reconnect", Some("connection-lost"), words));
+        if let (true, Some(unheard)) = (report.reused, unheard) {
+            let (reason, words) = unheard.told();
+            self.steps.push(step(&target.host, Some(target.ip()), "reconnect", Some(reason), words.to_owned()));
             return false;
         }
-        if let Some(ready) = ready {
+        if let Some(mut ready) = ready {
+            let (receipt, owed) = Owed::new();
+            (self.receipt, ready.session.owed) = (Some(receipt), owed);
             let site = self.crowd.as_ref().map(|crowd| crowd.site.clone());
             self.client.pool.give(self.client.endpoint(target, self.route), site, ready, &report);
         }
@@ -421,6 +432,7 @@ impl<'a> Attempt<'a> {
             contact: if self.has_delivered { Contact::Answered } else { self.contact },
             dane: self.dane,
             session: began.elapsed(),
+            receipt: self.receipt,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The delivering client: its settings, its view of the DNS, its trust.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +14,7 @@ use policy::tls::Minimum;
 use smtp::{Domain, limits};
 
 use crate::mta_sts::MtaSts;
+use crate::own::OwnAddresses;
 use crate::pool::{Pool, Reuse};
 use crate::resolve::Dns;
 use crate::tls::TlsEngine;
@@ -26,13 +27,19 @@ pub struct Client {
     pub(crate) pool: Pool,
     pub(crate) mta_sts: Option<Arc<MtaSts>>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) own: OwnAddresses,
 }
 
 impl Client {
     /// A client that resolves by `dns` and trusts what `tls` trusts.
     pub fn new(options: Options, dns: Dns, tls: TlsEngine) -> Client {
         let pool = Pool::new(options.reuse);
-        Client { options, dns, tls, pool, mta_sts: None, rules: Vec::new() }
+        Client { options, dns, tls, pool, mta_sts: None, rules: Vec::new(), own: OwnAddresses::default() }
+    }
+
+    /// The same client, content with answers of the DNS that still hold.
+    pub fn remembering(self) -> Client {
+        Client { dns: self.dns.remembering(), ..self }
     }
 
     /// The same client, which obeys MTA-STS policies (RFC 8461).
@@ -257,34 +264,5 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn ip(&self) -> IpAddr {
         self.address.ip()
-    }
-}
-
-/// Whether an address belongs to this machine: what it sends to itself it sends from that same address. Nothing is sent
-/// to find out. (That a socket can be bound to an address proves nothing: `ip_nonlocal_bind` allows it for any.)
-pub(crate) fn is_our_own(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    let anywhere: IpAddr = if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let source = || {
-        let socket = UdpSocket::bind((anywhere, 0))?;
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    };
-    source().is_ok_and(|source| source.ip() == address)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_machine_knows_its_own_addresses() {
-        assert!(is_our_own("127.0.0.1".parse().unwrap()));
-        assert!(!is_our_own("192.0.2.1".parse().unwrap()));
-        assert!(!is_our_own("2001:db8::1".parse().unwrap()));
-        let outward = UdpSocket::bind("0.0.0.0:0").unwrap();
-        if outward.connect("192.0.2.1:9").is_ok() {
-            assert!(is_our_own(outward.local_addr().unwrap().ip()));
-        }
     }
 }

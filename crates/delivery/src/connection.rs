@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client::Timeouts;
+use crate::receipt::Owed;
 
 /// Why no reply could be had. The connection is of no further use.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub enum NoReply {
     /// A reply came before what it could answer was said: whose answer the next one is, nobody knows.
     #[error("the host answered what it had not been asked")]
     OutOfStep,
+    /// What the connection carried before was never recorded, so it may not carry more ([`crate::Receipt`]).
+    #[error("what an earlier delivery on the connection came to was not recorded")]
+    Unrecorded,
     /// What came is no reply.
     #[error("{0}")]
     NotSmtp(#[from] ReplyError),
@@ -46,6 +50,8 @@ pub(crate) type Session = Connection<Box<dyn Stream>>;
 pub(crate) struct Connection<S> {
     stream: S,
     replies: ReplyParser,
+    /// What is read at once.
+    buffer: Vec<u8>,
     /// How long to wait at each stage.
     pub(crate) timeouts: Timeouts,
     /// When the attempt ends, whatever stage it is in.
@@ -54,11 +60,25 @@ pub(crate) struct Connection<S> {
     pub(crate) since: Instant,
     /// How many messages the host took on it.
     pub(crate) messages: usize,
+    /// Whether the last of them is recorded.
+    pub(crate) owed: Owed,
 }
+
+/// Most octets read at once: the replies to a transaction, or to EHLO.
+const READ: usize = 2048;
 
 impl<S: Stream> Connection<S> {
     pub(crate) fn new(stream: S, timeouts: Timeouts, deadline: Instant) -> Self {
-        Connection { stream, replies: ReplyParser::default(), timeouts, deadline, since: Instant::now(), messages: 0 }
+        Connection {
+            stream,
+            replies: ReplyParser::default(),
+            buffer: vec![0; READ],
+            timeouts,
+            deadline,
+            since: Instant::now(),
+            messages: 0,
+            owed: Owed::Nothing,
+        }
     }
 
     /// Says a command and waits for its reply.
@@ -87,20 +107,28 @@ impl<S: Stream> Connection<S> {
 
     /// The next reply, whole within `patience`, however slowly its bytes drip in.
     pub(crate) async fn reply(&mut self, patience: Duration) -> Result<Reply, NoReply> {
-        let Connection { stream, replies, deadline, .. } = self;
+        let Connection { stream, replies, buffer, deadline, .. } = self;
         within(patience, *deadline, async {
-            let mut buffer = [0; 4096];
             loop {
                 if let Some(reply) = replies.next_reply()? {
                     return Ok(reply);
                 }
-                match stream.read(&mut buffer).await? {
+                match stream.read(buffer).await? {
                     0 => return Err(NoReply::Closed),
                     read => replies.push(&buffer[..read]),
                 }
             }
         })
         .await
+    }
+
+    /// Waits until what the connection carried before is recorded.
+    pub(crate) async fn recorded(&mut self) -> Result<(), NoReply> {
+        match timeout_at(self.deadline, self.owed.is_settled()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NoReply::Unrecorded),
+            Err(_) => Err(NoReply::OutOfTime),
+        }
     }
 
     /// Says QUIT and does not care what comes back: the farewell as a whole has one short time.
@@ -144,10 +172,12 @@ impl<S: Stream> Connection<S> {
         Connection {
             stream: Box::new(self.stream),
             replies: self.replies,
+            buffer: self.buffer,
             timeouts: self.timeouts,
             deadline: self.deadline,
             since: self.since,
             messages: self.messages,
+            owed: self.owed,
         }
     }
 }

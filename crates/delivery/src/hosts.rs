@@ -11,7 +11,7 @@ use smtp::{Domain, EnhancedCode};
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::step;
-use crate::client::{Client, NoSource, Route, RouteHost, is_our_own};
+use crate::client::{Client, NoSource, Route, RouteHost};
 use crate::mta_sts::Found;
 use crate::report::{Problem, Step};
 use crate::resolve::{DnsError, MxLookup};
@@ -100,18 +100,21 @@ impl Client {
         };
         let found: Vec<IpAddr> = found.into_iter().filter(reachable).collect();
         // A route names its host on purpose, wherever it is; what the DNS names is a stranger's choice.
-        let allowed =
-            |address: &IpAddr| match may_reach(*address, is_our_own(*address), &self.options.deliver_to_private) {
-                Err(why) if route.is_none() => {
-                    let words = match why {
-                        Prohibited::NotPublic => "not a public address (see deliver_to_private)",
-                        Prohibited::OurOwn => "an address of this machine: mail would loop (see deliver_to_private)",
-                    };
-                    skipped.push(step(host, Some(*address), "skipped", Some("address-prohibited"), words.to_owned()));
-                    false
-                }
-                _ => true,
-            };
+        let allowed = |address: &IpAddr| match may_reach(
+            *address,
+            self.own.contain(*address),
+            &self.options.deliver_to_private,
+        ) {
+            Err(why) if route.is_none() => {
+                let words = match why {
+                    Prohibited::NotPublic => "not a public address (see deliver_to_private)",
+                    Prohibited::OurOwn => "an address of this machine: mail would loop (see deliver_to_private)",
+                };
+                skipped.push(step(host, Some(*address), "skipped", Some("address-prohibited"), words.to_owned()));
+                false
+            }
+            _ => true,
+        };
         let addresses = found.into_iter().filter(allowed).map(|ip| SocketAddr::new(ip, port)).collect();
         (addresses, skipped)
     }

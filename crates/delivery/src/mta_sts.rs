@@ -172,15 +172,17 @@ pub struct MtaSts {
 }
 
 impl MtaSts {
-    /// Resolves by `dns`, trusts what `tls` trusts, and keeps policies in `cache`.
+    /// Resolves by `dns`, trusts what `tls` trusts, and keeps policies in `cache`. It asks the DNS anew in each look, and
+    /// remembers the look.
     pub fn new(options: StsOptions, dns: Dns, tls: &TlsEngine, cache: Arc<dyn PolicyCache>) -> MtaSts {
-        MtaSts { options, dns, tls: Arc::new(tls.https()), cache, looks: Looks::default() }
+        MtaSts { options, dns: dns.fresh(), tls: Arc::new(tls.https()), cache, looks: Looks::default() }
     }
 
     /// What is in force for mail to `domain`. Waits for a look that is under way; may take as long as a DNS lookup and
     /// a fetch.
     pub async fn look(&self, domain: &Domain) -> Found {
-        self.looks.shared(domain, None, || self.look_now(domain)).await
+        // Boxed where it is needed, so that it takes no room in every delivery.
+        self.looks.shared(domain, None, || Box::pin(self.look_now(domain))).await
     }
 
     /// Before mail is failed for good because of `in_force` (RFC 8461 §5.1): looks for a newer policy.
@@ -191,7 +193,7 @@ impl MtaSts {
         if !must_recheck(&in_force.cached.policy, in_force.confirmed && is_recent) {
             return None;
         }
-        let found = self.looks.shared(domain, Some(in_force.looked_at), || self.look_now(domain)).await;
+        let found = self.looks.shared(domain, Some(in_force.looked_at), || Box::pin(self.look_now(domain))).await;
         match &found {
             Found::Policy(now) if now.cached.policy == in_force.cached.policy => None,
             _ => Some(found),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::hosts::Crowd;
+use crate::receipt::Owed;
 use crate::report::{Channel, ConnectionReport};
 use crate::starttls::Ready;
 
@@ -77,10 +78,14 @@ impl Pool {
     }
 
     /// A connection that a delivery to `endpoint` under `effective` may use, the one used last first: what is not needed
-    /// grows old and goes. `deadline` is that of the delivery.
+    /// grows old and goes. One whose receipt is out only where there is no other. `deadline` is that of the delivery.
     pub(crate) async fn take(&self, endpoint: &Endpoint, effective: &Effective, deadline: Instant) -> Option<Reused> {
         loop {
             let Idle { mut ready, report, until, .. } = lock(&self.state).pop(endpoint, effective)?;
+            if matches!(ready.session.owed.now(), Owed::Dropped) {
+                farewell(ready);
+                continue;
+            }
             // A host that has said something meanwhile has mostly said 421 and hung up.
             if !ready.session.is_quiet().await {
                 continue;
@@ -157,7 +162,10 @@ impl Pool {
 impl State {
     fn pop(&mut self, endpoint: &Endpoint, effective: &Effective) -> Option<Idle> {
         let queue = self.waiting.get_mut(endpoint)?;
-        let index = queue.iter().rposition(|idle| idle.established.serves(endpoint, effective))?;
+        let serves = |idle: &Idle| idle.established.serves(endpoint, effective);
+        let is_free = |idle: &mut Idle| serves(idle) && !matches!(idle.ready.session.owed.now(), Owed::Out(_));
+        let free = queue.iter_mut().rposition(is_free);
+        let index = free.or_else(|| queue.iter().rposition(serves))?;
         let idle = queue.remove(index);
         if queue.is_empty() {
             self.waiting.remove(endpoint);
@@ -241,6 +249,8 @@ pub(crate) fn farewell(ready: Ready) {
 async fn quit(mut ready: Ready) {
     // The delivery that it served may be over, and its time too.
     ready.session.deadline = Instant::now() + smtp::limits::QUIT_TIMEOUT;
+    // Open until what it carried is recorded, so that no more is ever unrecorded than there are connections.
+    let _ = ready.session.recorded().await;
     ready.session.quit().await;
 }
 

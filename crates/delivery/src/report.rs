@@ -16,6 +16,7 @@ use smtp::{EnhancedCode, Reply};
 
 use crate::connection::NoReply;
 use crate::mta_sts::{Found, StsEvidence};
+use crate::receipt::Receipt;
 use crate::tls::{HandshakeError, TlsFacts};
 
 /// How the bytes of a message went to a host. What cannot be true cannot be written: plaintext has no certificate,
@@ -251,7 +252,7 @@ pub struct RecipientReport {
 }
 
 /// Everything that an attempt has to tell.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Report {
     /// One for each recipient of the job, in its order.
     pub recipients: Vec<RecipientReport>,
@@ -269,6 +270,9 @@ pub struct Report {
     pub dane: Option<Arc<Dane>>,
     /// From the first lookup to the end.
     pub session: Duration,
+    /// Where a host took the message: to be settled once the outcome is recorded. Only then does the connection carry
+    /// another.
+    pub receipt: Option<Receipt>,
 }
 
 impl Report {

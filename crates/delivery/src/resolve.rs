@@ -54,10 +54,12 @@ impl DnsError {
     }
 }
 
-/// A stub resolver. Clones share its connections.
+/// A stub resolver. Clones share its connections. It asks each question anew, for those who want to see what the DNS says
+/// at this moment; deliveries use one that [remembers](Dns::remembering).
 #[derive(Clone)]
 pub struct Dns {
     secured: Arc<Secured>,
+    remembers: bool,
 }
 
 /// What the DNS says about a domain's mail hosts.
@@ -100,7 +102,17 @@ impl Dns {
             Some(address) => vec![address],
             None => ResolvConf::default().servers.iter().map(|server| server.addr).take(SERVERS).collect(),
         };
-        Dns { secured: Arc::new(Secured::new(Servers::new(servers), dnssec)) }
+        Dns { secured: Arc::new(Secured::new(Servers::new(servers), dnssec)), remembers: false }
+    }
+
+    /// The same, content with answers that still hold by their TTL, for five minutes at most.
+    pub fn remembering(&self) -> Dns {
+        Dns { remembers: true, ..self.clone() }
+    }
+
+    /// The same, asking each question anew.
+    pub fn fresh(&self) -> Dns {
+        Dns { remembers: false, ..self.clone() }
     }
 
     /// Whether DNSSEC works, or why not. The first call asks the resolvers.
@@ -283,7 +295,11 @@ impl Dns {
     async fn ask(&self, name: &str, rtype: Rtype) -> Result<Answer, DnsError> {
         let shown = || name.to_owned();
         let asked = Name::vec_from_str(name).map_err(|_| DnsError::NoAnswer(shown()))?;
-        self.secured.ask(&asked, rtype).await.map_err(|none| match none {
+        let answer = match self.remembers {
+            true => self.secured.recall(&asked, rtype).await,
+            false => Box::pin(self.secured.ask(&asked, rtype)).await,
+        };
+        answer.map_err(|none| match none {
             NoneSecured::None(NoAnswer::Silence) => DnsError::NoAnswer(shown()),
             NoneSecured::None(NoAnswer::Code(rcode)) => DnsError::Failed { name: shown(), rcode: rcode.to_string() },
             NoneSecured::Bogus(reason) => DnsError::Bogus { name: shown(), reason },

@@ -65,35 +65,59 @@ pub(crate) struct Ended {
     pub(crate) fates: Vec<Fate>,
     /// The session, after a message that the host took: it is between transactions and in order.
     pub(crate) ready: Option<Ready>,
-    /// The host hung up before it had said anything of the message, and nothing of the content was sent.
-    pub(crate) is_unheard: bool,
+    /// Why the transaction counts for nothing on a connection that was used before. Nothing of the content was sent.
+    pub(crate) unheard: Option<Unheard>,
+}
+
+/// Why a message that was begun on the connection of an earlier delivery goes on another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unheard {
+    /// The host hung up before it had said anything of the message.
+    HungUp,
+    /// The earlier delivery's receipt was dropped.
+    Unrecorded,
+}
+
+impl Unheard {
+    /// One code, and words.
+    pub(crate) fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Unheard::HungUp => ("connection-lost", "the host had closed the connection of an earlier delivery"),
+            Unheard::Unrecorded => {
+                ("not-recorded", "what an earlier delivery on its connection came to is not recorded")
+            }
+        }
+    }
 }
 
 /// Runs the transaction. A session that took no message is ended, without waiting for the host's farewell.
 pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std::net::IpAddr) -> Ended {
     let Ready { session, extensions } = ready;
     let fates = mail.recipients.iter().map(|recipient| unfit(recipient.address, &extensions)).collect();
-    let mut transaction = Transaction { session, extensions, mail, fates, is_unheard: false };
+    let mut transaction = Transaction { session, extensions, mail, fates, unheard: None };
     match mail_command(mail, &transaction.extensions) {
         Ok(command) => {
             if let Err((stage, error)) = transaction.converse(&command).await {
-                let hung_up = matches!(error, NoReply::Closed | NoReply::Io(_));
-                let is_unheard = transaction.is_unheard || (stage == Stage::Mail && hung_up);
+                let unheard = match error {
+                    NoReply::Closed | NoReply::Io(_) if stage == Stage::Mail => Some(Unheard::HungUp),
+                    NoReply::Unrecorded => Some(Unheard::Unrecorded),
+                    _ => transaction.unheard,
+                };
                 transaction.settle_rest(&Problem::no_reply(stage, &error, host, address), stage);
-                return Ended { fates: transaction.fates.into_iter().map(settled).collect(), ready: None, is_unheard };
+                return Ended { fates: transaction.fates.into_iter().map(settled).collect(), ready: None, unheard };
             }
         }
         Err(problem) => transaction.settle_open(|| Some(Fate::Rejected(problem.clone()))),
     }
-    let Transaction { mut session, extensions, fates, is_unheard, .. } = transaction;
+    let Transaction { mut session, extensions, fates, unheard, .. } = transaction;
     let fates: Vec<Fate> = fates.into_iter().map(settled).collect();
     // The farewell is nobody's business any more: what was answered must be recorded before anything can go wrong.
     if !fates.iter().any(|fate| matches!(fate, Fate::Accepted(_))) {
         tokio::spawn(session.quit());
-        return Ended { fates, ready: None, is_unheard };
+        return Ended { fates, ready: None, unheard };
     }
     session.messages += 1;
-    Ended { fates, ready: Some(Ready { session, extensions }), is_unheard }
+    Ended { fates, ready: Some(Ready { session, extensions }), unheard }
 }
 
 /// A recipient that this host cannot take, which is no reason to withhold the message from the others.
@@ -124,12 +148,12 @@ fn mail_command<'a>(mail: &Mail<'a>, extensions: &Extensions) -> Result<Command<
         return Err(smtputf8_needed(Stage::Mail, "the sender's address"));
     }
     let utf8_address = utf8_return_path || mail.recipients.iter().any(|recipient| recipient.address.needs_smtputf8());
-    let eight_bit = extensions.eight_bit_mime && smtp::data::is_eight_bit(mail.wire);
+    let is_eight_bit = smtp::data::is_eight_bit(mail.wire);
     Ok(Command::Mail {
         return_path: mail.return_path,
         size: extensions.size.is_some().then_some(size),
-        eight_bit,
-        smtputf8: extensions.smtputf8 && (utf8_address || has_utf8_header(mail.wire)),
+        eight_bit: extensions.eight_bit_mime && is_eight_bit,
+        smtputf8: extensions.smtputf8 && (utf8_address || (is_eight_bit && has_utf8_header(mail.wire))),
         requiretls: mail.requiretls,
         dsn: if extensions.dsn { mail.dsn } else { NOTHING_SAID },
     })
@@ -145,7 +169,7 @@ struct Transaction<'a, 'm> {
     extensions: Extensions,
     mail: &'m Mail<'a>,
     fates: Vec<Option<Fate>>,
-    is_unheard: bool,
+    unheard: Option<Unheard>,
 }
 
 /// Where no reply could be had, and why.
@@ -191,7 +215,7 @@ impl Transaction<'_, '_> {
         let patience = self.session.timeouts.mail;
         let reply = self.ask(Stage::Mail, command, patience).await?;
         // The host hangs up (RFC 5321 §3.8): whatever it may mean, it is not about this message.
-        self.is_unheard = reply.code() == 421;
+        self.unheard = (reply.code() == 421).then_some(Unheard::HungUp);
         let Some(fate) = refusal(Stage::Mail, &reply) else { return Ok(true) };
         self.settle_open(|| Some(fate.clone()));
         Ok(false)
@@ -230,6 +254,8 @@ impl Transaction<'_, '_> {
 
     /// The content and the final dot.
     async fn content(&mut self) -> Result<(), Lost> {
+        // Until then a connection that closes without a dot has said nothing (RFC 5321 §4.1.1.10).
+        self.session.recorded().await.map_err(|error| (Stage::Data, error))?;
         let timeouts = self.session.timeouts;
         // The dot goes out in one write with the last of the content, so that it never waits for an ACK of it.
         let mut wire = Vec::with_capacity(self.mail.wire.len() + 3);

@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::client::is_our_own;
+use crate::own::is_our_own;
 use crate::resolve::Dns;
 use crate::tls::TlsEngine;
 

@@ -5,7 +5,7 @@ use mail_parser::MessageParser;
 use crate::header::{Extra, Field, HeaderError, is_blind, is_single, parse_message_id};
 use crate::identity::Identity;
 use crate::limits::{HEADER_FIELDS, HEADER_LINE_OCTETS, HEADER_OCTETS, SUBJECT_OCTETS};
-use crate::lines::{printable, to_crlf};
+use crate::lines::{in_crlf, printable};
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::parts::attachments;
 use crate::section::{RawField, Section};
@@ -63,16 +63,27 @@ pub enum AcceptError {
 ///
 /// Lines of the body may exceed 998 octets, since breaking them would change the message.
 pub fn accept(given: &[u8], headers: &[(String, String)], identity: &Identity) -> Result<Message, AcceptError> {
-    if given.contains(&0) {
+    accept_behind("", given, headers, identity)
+}
+
+/// The same, with trace fields (RFC 5321 §4.4) before all others. They end in CRLF, and the caller vouches for them.
+pub fn accept_behind(
+    trace: &str,
+    given: &[u8],
+    headers: &[(String, String)],
+    identity: &Identity,
+) -> Result<Message, AcceptError> {
+    if memchr::memchr(0, given).is_some() {
         return Err(AcceptError::Nul);
     }
     let extra = Extra::parse(headers)?;
-    let normal = to_crlf(given);
+    let normal = in_crlf(given);
     let mut section = Section::parse(&normal)?;
     section.fields.retain(|field| !is_blind(field.name) && !extra.has(field.name));
     check(&section)?;
 
-    let mut content = Vec::with_capacity(normal.len() + 512);
+    let mut content = Vec::with_capacity(trace.len() + normal.len() + 512);
+    content.extend_from_slice(trace.as_bytes());
     for field in additions(&section, &extra, identity)? {
         content.extend_from_slice(&field.bytes);
     }
@@ -88,7 +99,7 @@ pub fn accept(given: &[u8], headers: &[(String, String)], identity: &Identity) -
     if !content.ends_with(b"\r\n") {
         content.extend_from_slice(b"\r\n");
     }
-    describe(content, has_utf8_header)
+    describe(content, trace.len(), has_utf8_header)
 }
 
 /// What no field may be, whether it stays or not.
@@ -118,9 +129,9 @@ fn additions(section: &Section<'_>, extra: &Extra, identity: &Identity) -> Resul
     Ok(fields)
 }
 
-/// Reads from the finished content what events tell about it.
-fn describe(content: Vec<u8>, has_utf8_header: bool) -> Result<Message, AcceptError> {
-    let section = Section::parse(&content)?;
+/// Reads from the finished content, behind its trace fields, what events tell about it.
+fn describe(content: Vec<u8>, trace: usize, has_utf8_header: bool) -> Result<Message, AcceptError> {
+    let section = Section::parse(&content[trace..])?;
     let from = section.get("From").ok_or(AcceptError::NoFrom)?.value();
     let from = Mailbox::parse_list(&from).map_err(AcceptError::From)?;
     let message_id = section.get("Message-ID").map(|field| field.value()).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::ops::Range;
 use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::limits::{ATTACHMENTS, MIME_DEPTH, PART_HEADER_OCTETS};
-use crate::lines::printable;
+use crate::lines::{lines, printable};
 use crate::section::Section;
 use crate::summary::AttachmentSummary;
 
@@ -42,7 +42,11 @@ pub(crate) fn files(section: &Section<'_>) -> Vec<Found> {
         found: Vec::new(),
     };
     walk.begin(&header);
-    for line in section.body.split_inclusive(|b| *b == b'\n') {
+    if walk.boundaries.is_empty() && matches!(walk.state, State::Between) {
+        // A text and nothing else, as most mail: no line of it can change that.
+        return walk.found;
+    }
+    for line in lines(section.body) {
         walk.line(line);
     }
     walk.end_part(walk.at);

@@ -12,7 +12,7 @@ use crate::accept::AcceptError;
 use crate::body::{base64, content_type, encode_text};
 use crate::header::{Extra, Field, HeaderError, holds_mailboxes, is_structured};
 use crate::limits::{MIME_DEPTH, PART_HEADER_OCTETS};
-use crate::lines::{printable, to_crlf};
+use crate::lines::{lines, printable, to_crlf};
 use crate::mailbox::{Mailbox, MailboxError, decode_words};
 use crate::parts::delimiter;
 use crate::section::{RawField, Section};
@@ -125,7 +125,7 @@ pub fn rewrite(
         limit,
     };
     walk.begin(about_body)?;
-    for line in section.body.split_inclusive(|b| *b == b'\n') {
+    for line in lines(section.body) {
         walk.line(line)?;
     }
     walk.end_part(false)?;

@@ -2,7 +2,7 @@
 
 use crate::accept::AcceptError;
 use crate::limits::{HEADER_FIELDS, HEADER_LINE_OCTETS, HEADER_OCTETS};
-use crate::lines::excerpt;
+use crate::lines::{excerpt, lines};
 
 /// A message in two: its fields in order, and its body.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl<'a> Section<'a> {
     pub(crate) fn parse(content: &'a [u8]) -> Result<Section<'a>, AcceptError> {
         let mut fields: Vec<RawField<'a>> = Vec::new();
         let (mut start, mut at, mut number) = (0, 0, 0);
-        for line in content.split_inclusive(|b| *b == b'\n') {
+        for line in lines(content) {
             number += 1;
             let text = line.strip_suffix(b"\r\n").unwrap_or(line);
             if text.is_empty() {

@@ -95,11 +95,12 @@ impl Server {
         let reports = tlsrpt::Settings::of(&config)?;
         let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
         let store = Store::open(&config.store, Role::Server).await?;
-        let client = queue::client_of(&config, Arc::new(StoredPolicies(store.clone())))?;
+        let client = queue::client_of(&config, Arc::new(StoredPolicies(store.clone())))?.remembering();
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
         let mta_sts = client.mta_sts().cloned();
-        let sending_dns = SendingDns::of(&config, client.dns().clone());
+        // Who has just changed a record wants to see it.
+        let sending_dns = SendingDns::of(&config, client.dns().fresh());
         let return_paths = match &bounces {
             Some(_) => Some(Arc::new(ReturnPaths::new(&store, sending_dns.clone()).await?)),
             None => None,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr2, memmem};
+
 use crate::limits::TEXT_LINE_OCTETS;
 
 /// Content in wire form: every line ends in CRLF, no other CR or LF exists, leading dots are doubled. The final
@@ -13,7 +15,7 @@ pub fn to_wire(content: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(content.len() + content.len() / 32 + 2);
     let mut rest = content;
     while !rest.is_empty() {
-        let end = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
+        let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
         if rest[0] == b'.' {
             wire.push(b'.');
         }
@@ -23,6 +25,25 @@ pub fn to_wire(content: &[u8]) -> Vec<u8> {
         rest = rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..)).unwrap_or_default();
     }
     wire
+}
+
+/// The same for content that nobody needs any more. Most is in wire form as it is, and is not copied.
+pub fn into_wire(content: Vec<u8>) -> Vec<u8> {
+    if whole_lines(&content) == content.len() { content } else { to_wire(&content) }
+}
+
+/// How many octets from the beginning are whole lines as they go over the wire: ended by CRLF, without another CR or LF, and
+/// not begun by a dot.
+pub(crate) fn whole_lines(content: &[u8]) -> usize {
+    let mut end = 0;
+    while content.get(end).is_some_and(|first| *first != b'.') {
+        let rest = &content[end..];
+        match memchr2(b'\r', b'\n', rest) {
+            Some(at) if rest[at..].starts_with(b"\r\n") => end += at + 2,
+            _ => break,
+        }
+    }
+    end
 }
 
 /// Content as it was before its dots were doubled (RFC 5321 §4.5.2); most content has none, and is not copied.
@@ -43,7 +64,7 @@ pub fn size(wire: &[u8]) -> usize {
 }
 
 fn doubled_dots(wire: &[u8]) -> usize {
-    wire.windows(2).filter(|pair| pair == b"\n.").count() + usize::from(wire.starts_with(b"."))
+    memmem::find_iter(wire, b"\n.").count() + usize::from(wire.starts_with(b"."))
 }
 
 /// Whether the content has octets above 127 and so needs 8BITMIME (RFC 6152).
@@ -74,6 +95,7 @@ mod tests {
             ("a\r\r\n\nb", "a\r\n\r\n\r\nb\r\n"),
         ] {
             assert_eq!(to_wire(content.as_bytes()), wire.as_bytes(), "{content:?}");
+            assert_eq!(into_wire(content.into()), wire.as_bytes(), "{content:?}");
         }
     }
 
@@ -85,6 +107,7 @@ mod tests {
             for number in 0..4usize.pow(length) {
                 let content: Vec<u8> = (0..length).map(|i| alphabet[number >> (2 * i) & 3]).collect();
                 let wire = [b"\r\n", to_wire(&content).as_slice()].concat();
+                assert_eq!(into_wire(content.clone()), wire[2..], "{content:?}");
                 let lone_dot = |line: &[u8]| line == b"." || line == b".\r";
                 assert!(!wire.split(|b| *b == b'\n').any(lone_dot), "{content:?}");
                 let bare = wire.iter().enumerate().any(|(i, b)| match b {

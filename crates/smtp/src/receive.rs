@@ -1,5 +1,9 @@
 //! Message content as a server receives it: where the data ends, and what may be in it (RFC 5321 §4.1.1.4).
 
+use memchr::memchr2;
+
+use crate::data::whole_lines;
+
 /// Takes the octets that follow `354` until the data ends.
 ///
 /// Only CRLF `.` CRLF ends the data. A CR or LF on its own is never taken for the end of a line, and a message with one
@@ -38,9 +42,17 @@ impl DataReceiver {
     pub fn push(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
+            let rest = &bytes[at..];
+            if self.state == State::LineStart {
+                let end = whole_lines(rest);
+                if end > 0 {
+                    self.keep(&rest[..end]);
+                    at += end;
+                    continue;
+                }
+            }
             if self.state == State::Text {
-                let rest = &bytes[at..];
-                let end = rest.iter().position(|b| matches!(b, b'\r' | b'\n')).unwrap_or(rest.len());
+                let end = memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
                 if end > 0 {
                     self.keep(&rest[..end]);
                     at += end;
@@ -104,13 +116,12 @@ impl DataReceiver {
 
 /// Whether a CR or LF stands on its own in content that came by BDAT, where nothing marks its end.
 pub fn has_bare_line_end(content: &[u8]) -> bool {
-    let mut before = 0;
-    let bare = content.iter().any(|byte| {
-        let bare = (*byte == b'\n') != (before == b'\r');
-        before = *byte;
-        bare
-    });
-    bare || before == b'\r'
+    let mut rest = content;
+    while let Some(at) = memchr2(b'\r', b'\n', rest) {
+        let Some(after) = rest[at..].strip_prefix(b"\r\n") else { return true };
+        rest = after;
+    }
+    false
 }
 
 #[cfg(test)]

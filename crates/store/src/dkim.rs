@@ -1,6 +1,7 @@
 //! DKIM keys of sending domains.
 
 use std::fmt;
+use std::sync::Arc;
 
 use smtp::Domain;
 
@@ -128,7 +129,7 @@ impl Store {
     }
 
     /// The active keys of a domain with their private halves, RSA before Ed25519, then by age.
-    pub async fn dkim_signers(&self, domain: &Domain) -> Result<Vec<DkimSigner>, StoreError> {
+    pub async fn dkim_signers(&self, domain: &Domain) -> Result<Arc<[DkimSigner]>, StoreError> {
         self.engine().dkim_signers(domain).await
     }
 

@@ -57,7 +57,10 @@ pub use event::{
 pub use key::{ApiKey, KeyHash, KeyRole, KeyScope, NewKey};
 pub use location::{Location, LocationError, Role};
 pub use message::{AttachmentSummary, MessageId, MessageKey, MessageSummary, Method, NewMessage};
-pub use queue::{Claim, ClaimedRecipient, Job, JobDsn, NewState, RECIPIENTS_PER_JOB, RecipientId, RecipientOutcome};
+pub use queue::{
+    Claim, ClaimedRecipient, Job, JobDsn, LOADED_OCTETS, Loaded, NewState, RECIPIENTS_PER_JOB, RecipientId,
+    RecipientOutcome,
+};
 pub use site::{Gate, Held, Overdue, Room, SiteNote};
 pub use store::{Purge, Purged, Stats, Store};
 pub use stored::StoredMessage;

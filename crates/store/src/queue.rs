@@ -1,13 +1,17 @@
 //! What waits to be delivered: claimed under a lease, recorded when it was tried.
 
+use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use policy::site::Site;
+use policy::suppression::Listed;
 use policy::tls::Resolved;
 use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::{Address, Domain};
 
-use crate::{Gate, MessageId, NewEvent, Timestamp};
+use crate::dkim::DkimSigner;
+use crate::{Gate, IndividualCopy, MessageId, NewEvent, Timestamp};
 
 /// Most recipients of one job: what every host takes in one transaction (RFC 5321 §4.5.3.1.8).
 pub const RECIPIENTS_PER_JOB: usize = smtp::limits::RECIPIENTS_PER_TRANSACTION;
@@ -85,6 +89,33 @@ pub struct Job {
     pub dsn: Option<JobDsn>,
     /// Whether it is itself a notification.
     pub is_notification: bool,
+    /// What an attempt needs beside it, as it was when the job was claimed.
+    pub loaded: Loaded,
+}
+
+/// Longest content that comes with a claim, in octets; longer is read when its attempt begins.
+pub const LOADED_OCTETS: u64 = 64 * 1024;
+
+/// What comes with a [`Job`], read for all jobs of a claim at once. What could not be read is not here, and is asked for
+/// when it is needed.
+#[derive(Clone, Default, PartialEq)]
+pub struct Loaded {
+    /// The content in wire form, if it is no longer than [`LOADED_OCTETS`] ([`Store::wire`](crate::Store::wire)).
+    pub wire: Option<Bytes>,
+    /// On which suppression lists each recipient is ([`Store::listed`](crate::Store::listed)).
+    pub listed: Option<Vec<Listed>>,
+    /// The active keys of the sending domain ([`Store::dkim_signers`](crate::Store::dkim_signers)), where the job is to be
+    /// signed.
+    pub signers: Option<Arc<[DkimSigner]>>,
+    /// What the recipient's own copy is made with ([`Store::copy`](crate::Store::copy)).
+    pub copy: Option<IndividualCopy>,
+}
+
+/// Content and keys are nobody's to see.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("octets", &self.wire.as_ref().map(Bytes::len)).finish_non_exhaustive()
+    }
 }
 
 /// What the sender of a [`Job`] said in MAIL about notifications.

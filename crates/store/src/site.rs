@@ -65,7 +65,12 @@ pub struct Overdue {
 impl Store {
     /// Keeps what has become known of a destination that has anything queued. Of others nothing is remembered.
     pub async fn note_site(&self, note: SiteNote) -> Result<(), StoreError> {
-        self.engine().note_site(note).await
+        self.engine().note_sites(vec![note]).await
+    }
+
+    /// The same for several.
+    pub async fn note_sites(&self, notes: Vec<SiteNote>) -> Result<(), StoreError> {
+        self.engine().note_sites(notes).await
     }
 
     /// Leases recipients that have waited behind what is held back for longer than they may, each in a job of its own.

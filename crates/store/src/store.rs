@@ -73,6 +73,12 @@ impl Store {
         self.engine.close().await;
     }
 
+    /// Whether a change can be kept. After a write or a sync that failed none can, until the program is started again; what is
+    /// there is still read.
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.engine.health()
+    }
+
     /// What stands behind the door.
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
@@ -119,8 +125,8 @@ impl Store {
     ///
     /// A recipient that is delivered or failed stays so: a late outcome for it, from somebody whose lease had ended,
     /// is left out with its events.
-    pub async fn record(&self, now: Timestamp, outcomes: Vec<RecipientOutcome>) -> Result<(), StoreError> {
-        self.engine.record(now, outcomes).await
+    pub async fn record(&self, now: Timestamp, outcomes: impl Into<Arc<[RecipientOutcome]>>) -> Result<(), StoreError> {
+        self.engine.record(now, outcomes.into()).await
     }
 
     /// Frees whatever is leased, and says how many recipients that were.

@@ -10,6 +10,7 @@
 //! without its signatures is then a failed lookup, not a reason to believe less.
 
 mod anchors;
+mod answers;
 mod self_test;
 pub(crate) mod servers;
 
@@ -28,6 +29,7 @@ use policy::dane::Security;
 use tokio::time::Instant;
 
 pub use anchors::{AnchorError, Anchors};
+use answers::Answers;
 use servers::{NoAnswer, Request, Servers};
 
 type Validator = ValidationContext<Servers>;
@@ -109,9 +111,11 @@ pub(crate) struct Secured {
     dnssec: Dnssec,
     known: RwLock<Option<Arc<Established>>>,
     testing: tokio::sync::Mutex<()>,
+    answers: Answers,
 }
 
 /// An answer and how far it can be trusted: never [`Security::Bogus`].
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) message: Message<Bytes>,
     pub(crate) security: Security,
@@ -137,7 +141,13 @@ const SIGNATURES: u64 = 20_000;
 
 impl Secured {
     pub(crate) fn new(servers: Servers, dnssec: Dnssec) -> Secured {
-        Secured { all: servers, dnssec, known: RwLock::default(), testing: tokio::sync::Mutex::default() }
+        Secured {
+            all: servers,
+            dnssec,
+            known: RwLock::default(),
+            testing: tokio::sync::Mutex::default(),
+            answers: Answers::default(),
+        }
     }
 
     /// Whether DNSSEC works; the first call, and now and then a later one, asks the resolvers.
@@ -148,6 +158,14 @@ impl Secured {
     /// The resolvers that were configured.
     pub(crate) fn resolvers(&self) -> Vec<SocketAddr> {
         self.all.each().map(|(address, _)| address).collect()
+    }
+
+    /// The same as [`Secured::ask`], where an answer that was had before and still holds will do.
+    pub(crate) async fn recall(&self, name: &Name<Vec<u8>>, rtype: Rtype) -> Result<Answer, NoneSecured> {
+        // First, since it drops what is not to be believed any more.
+        self.established().await;
+        // Boxed where it is needed, so that it takes no room in every delivery.
+        self.answers.kept_or(name, rtype, || Box::pin(self.ask(name, rtype))).await
     }
 
     /// Asks, and judges the answer.
@@ -166,8 +184,15 @@ impl Secured {
     }
 
     async fn established(&self) -> Arc<Established> {
-        let (known, _testing) = match self.known() {
-            Some(known) if !known.is_old() => return known,
+        match self.known() {
+            Some(known) if !known.is_old() => known,
+            known => Box::pin(self.establish(known)).await,
+        }
+    }
+
+    /// By the self-test, of what is not known yet or not any more.
+    async fn establish(&self, known: Option<Arc<Established>>) -> Arc<Established> {
+        let (known, _testing) = match known {
             // Old is better than waiting for whoever is testing already.
             Some(known) => match self.testing.try_lock() {
                 Ok(testing) => (Some(known), testing),
@@ -182,13 +207,18 @@ impl Secured {
             }
         };
         let found = Arc::new(self_test::run(&self.all, &self.dnssec, known.as_deref()).await);
-        if known.is_none_or(|known| known.status != found.status) {
+        if known.as_ref().is_none_or(|known| known.status != found.status) {
             match &found.status {
                 status @ DnssecStatus::On(_) => tracing::info!("DNSSEC: {status}"),
                 status @ DnssecStatus::Off { .. } => tracing::warn!("DNSSEC, and DANE with it: {status}"),
             }
         }
+        let has_changed = known.is_some_and(|known| known.status != found.status);
         *self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(found.clone());
+        if has_changed {
+            // What was judged by another measure.
+            self.answers.forget();
+        }
         found
     }
 

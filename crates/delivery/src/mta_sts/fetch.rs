@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{MtaSts, STS_POLICY_FETCH_ERROR, STS_POLICY_INVALID, STS_WEBPKI_INVALID};
-use crate::client::is_our_own;
+use crate::own::is_our_own;
 
 /// The one place of a policy (RFC 8461 §3.2).
 const PATH: &str = "/.well-known/mta-sts.txt";

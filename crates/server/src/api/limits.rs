@@ -121,10 +121,6 @@ pub(crate) const TRACKED_PER_MINUTE: u32 = 600;
 /// Most addresses whose calls are counted.
 pub(crate) const TRACKED_ADDRESSES: usize = 10_000;
 
-/// How long the store's word on an API key holds. What another process changes is seen after that.
-pub(crate) const KEY_FRESH: Duration = Duration::from_secs(1);
-/// Most keys that are remembered.
-pub(crate) const KEYS_REMEMBERED: usize = 1024;
 /// Wrong keys that an address may try in [`WRONG_KEY_TIME`].
 pub(crate) const WRONG_KEYS: u32 = 60;
 /// The time in which they are counted, and the longest wait.

@@ -7,7 +7,7 @@ use crate::config::{Loaded, Secret};
 use crate::serve::{Server, StartError, base_of, log};
 
 pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
-    log::init(&loaded.config);
+    let _log = log::init(&loaded.config);
     let runtime = runtime()?;
     let result = runtime.block_on(serve(loaded));
     // What still blocks a thread now had its time of grace.
@@ -50,6 +50,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         // Whoever asks twice does not want to wait.
         () = signals.stop() => {
             tracing::warn!("stopped at once; what was being delivered is tried again at the next start");
+            log::flush();
             std::process::exit(0)
         }
     }

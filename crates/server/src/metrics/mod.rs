@@ -158,6 +158,12 @@ impl Metrics {
             stats.failed_commits,
         );
         document.single(
+            "waxwing_store_writable",
+            "gauge",
+            "0 after the disk failed to write: nothing more is kept until a restart. Else 1.",
+            u64::from(self.store.health().is_ok()),
+        );
+        document.single(
             "waxwing_store_operations_total",
             "counter",
             "Operations that write; several share a transaction.",

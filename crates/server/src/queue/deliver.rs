@@ -1,9 +1,12 @@
 //! One job from its claim to its record: where does it go, may it go there now, what became of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use delivery::Receipt;
 use policy::backoff::Contact;
 use policy::dsn::asked_of_next_host;
 use policy::retry::Schedule;
@@ -11,12 +14,15 @@ use policy::site::Site;
 use smtp::ReturnPath;
 use smtp::dsn::{MailDsn, RcptDsn};
 use store::{Held, Job, Overdue, RecipientOutcome, SiteNote, Store, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use super::ahead::{Ahead, Begun};
 use super::in_flight::{InFlight, released};
 use super::limiter::{Changed, Limiter, Slot};
+use super::notes::Notes;
 use super::prepare::{Prepare, Unprepared};
-use super::{LEASE, STORE_PAUSE, outcome, sessions};
+use super::recorder::Records;
+use super::{LEASE, outcome, sessions};
 use crate::inbound::{ReturnPaths, WayBack};
 use crate::tlsrpt::Tally;
 
@@ -32,67 +38,136 @@ pub(super) struct Shared {
     pub(super) client: delivery::Client,
     pub(super) schedule: Schedule,
     pub(super) limiter: Arc<Limiter>,
-    /// Has the worker look for what is due.
-    pub(super) wake: Arc<Notify>,
+    /// Places for attempts, and what waits for them.
+    pub(super) ahead: Ahead,
     /// What reports about TLS count.
     pub(super) tally: Tally,
     /// Where reports about failures after the delivery come back, if they come back here.
     pub(super) return_paths: Option<Arc<ReturnPaths>>,
-    /// Attempts whose outcome the store did not take yet.
-    pub(super) unrecorded: AtomicUsize,
-    pub(super) in_flight: InFlight,
+    pub(super) records: Records,
+    pub(super) notes: Arc<Notes>,
+    pub(super) in_flight: Arc<InFlight>,
 }
 
 /// What came of a job.
+#[derive(Default)]
 struct Tried {
     outcomes: Vec<RecipientOutcome>,
     /// What is to be kept of the site.
     note: Option<SiteNote>,
     /// What is held back, where others may have waited too long.
     held: Option<Held>,
+    /// The site that it is for and that has no place for it now. Nothing was tried.
+    waits_for: Option<Site>,
+    /// To be settled once the outcomes are recorded.
+    receipt: Option<Receipt>,
 }
 
 impl From<Vec<RecipientOutcome>> for Tried {
     fn from(outcomes: Vec<RecipientOutcome>) -> Tried {
-        Tried { outcomes, note: None, held: None }
+        Tried { outcomes, ..Tried::default() }
     }
 }
 
+/// Polling panicked; the hook of panics has told where.
+struct Fault;
+
 impl Shared {
-    /// Attempts and records. Only the attempt can be cut short.
-    pub(super) async fn deliver(&self, job: &Job, mut slot: Slot, mut cut: watch::Receiver<bool>) {
-        let Tried { outcomes, note, held } = tokio::select! {
-            biased;
-            tried = self.attempt(job, &mut slot) => tried,
-            _ = cut.wait_for(|cut| *cut) => return,
-        };
-        self.record(outcomes).await;
-        if let Some(note) = note {
-            self.note(note).await;
-        }
-        drop(slot);
-        if let Some(held) = held {
-            self.report_overdue(held, &cut).await;
+    /// Attempts job after job on one place: the given one, and then whatever waits for the place. An outcome is handed
+    /// over, and not awaited. Only an attempt can be cut short.
+    pub(super) async fn work(self: Arc<Shared>, begun: Begun, cut: watch::Receiver<bool>) {
+        let mut told = cut.clone();
+        let mut is_cut = pin!(told.wait_for(|cut| *cut));
+        let mut next = Some(begun);
+        while let Some(Begun { job, mut slot, is_slow }) = next.take() {
+            let tried = tokio::select! {
+                biased;
+                tried = unless_fault(self.attempt(&job, &mut slot)) => tried,
+                _ = &mut is_cut => {
+                    self.ahead.next(slot.site(), is_slow, false);
+                    return;
+                }
+            };
+            // A fault in one attempt is one attempt that failed: counted, told, and not repeated for ever.
+            let tried = tried.unwrap_or_else(|Fault| {
+                let destination = &job.destination;
+                tracing::error!(%destination, message_id = job.message_id, "an attempt ended by a fault");
+                let words = "a fault in this server ended the attempt";
+                outcome::fault(&job, words, &self.schedule, Timestamp::now()).into()
+            });
+            next = self.ended(job, slot, is_slow, tried, &cut).await;
         }
     }
 
-    /// Asks the suppression lists each time, so that what has waited obeys what was asked meanwhile.
+    /// Hands over what came of a job, gives its slot back, and finds the next one for its place.
+    async fn ended(
+        &self,
+        job: Job,
+        slot: Slot,
+        is_slow: bool,
+        tried: Tried,
+        cut: &watch::Receiver<bool>,
+    ) -> Option<Begun> {
+        let site = tried.waits_for.clone().unwrap_or_else(|| slot.site().clone());
+        if let Some(note) = tried.note {
+            self.notes.put(note);
+        }
+        let destination = tried.held.is_some().then(|| job.destination.clone());
+        if tried.waits_for.is_some() {
+            drop(slot);
+            self.give_back(self.ahead.take_in_for(&site, job));
+        } else {
+            self.records.hand_over(tried.outcomes, tried.receipt);
+            drop(slot);
+        }
+        if let Some((held, destination)) = tried.held.zip(destination) {
+            self.give_back(self.ahead.give_up(&site, &destination));
+            self.report_overdue(held, cut).await;
+        }
+        let (next, refused) = self.ahead.next(&site, is_slow, self.records.may_begin() && !*cut.borrow());
+        self.give_back(refused);
+        next
+    }
+
+    /// Jobs that were claimed and are not attempted after all. It costs them nothing.
+    pub(super) fn give_back(&self, jobs: impl IntoIterator<Item = Job>) {
+        for job in jobs {
+            let outcomes = job.recipients.iter().map(|recipient| released(recipient.id)).collect();
+            self.records.hand_over(outcomes, None);
+        }
+    }
+
+    /// Obeys the suppression lists as they were when the job was claimed, a moment ago, so that what has waited obeys what
+    /// was asked meanwhile.
     async fn attempt(&self, job: &Job, slot: &mut Slot) -> Tried {
-        let addresses: Vec<_> = job.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let listed = match self.store.listed(&job.domain, &addresses).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::error!(%error, message_id = job.message_id, "cannot read the suppression lists");
-                let words = "the suppression lists could not be read from the store";
-                return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
+        let asked;
+        let listed = match &job.loaded.listed {
+            Some(listed) => listed,
+            None => {
+                let addresses = job.recipients.iter().map(|recipient| recipient.address.clone()).collect::<Vec<_>>();
+                match self.store.listed(&job.domain, &addresses).await {
+                    Ok(listed) => asked = listed,
+                    Err(error) => {
+                        tracing::error!(%error, message_id = job.message_id, "cannot read the suppression lists");
+                        let words = "the suppression lists could not be read from the store";
+                        return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
+                    }
+                }
+                &asked
             }
         };
-        let (suppressed, wanted) = outcome::suppressed(job, &listed);
+        let (suppressed, wanted) = outcome::suppressed(job, listed);
         if wanted.recipients.is_empty() {
             return suppressed.into();
         }
         let mut tried = self.attempt_wanted(&wanted, slot).await;
-        tried.outcomes.extend(suppressed);
+        if !suppressed.is_empty() {
+            // The rest of a job that is told in part is due again by itself.
+            if tried.waits_for.take().is_some() {
+                tried.outcomes.extend(wanted.recipients.iter().map(|recipient| released(recipient.id)));
+            }
+            tried.outcomes.extend(suppressed);
+        }
         tried
     }
 
@@ -106,16 +181,11 @@ impl Shared {
         let may_go = slot.enter(&site, Timestamp::now());
         if site != job.site {
             // Now, and not with the outcome: what else waits for the destination waits for its site from here on.
-            self.note(SiteNote {
-                destination: job.destination.clone(),
-                site: site.clone(),
-                prompt: None,
-                is_back: false,
-            })
-            .await;
+            let destination = job.destination.clone();
+            self.notes.put(SiteNote { destination, site: site.clone(), prompt: None, is_back: false });
         }
         if !may_go {
-            return job.recipients.iter().map(|recipient| released(recipient.id)).collect::<Vec<_>>().into();
+            return Tried { waits_for: Some(site), ..Tried::default() };
         }
         let (return_path, way_back) = self.return_path_of(job).await;
         let wire = match self.prepare.content(job, way_back.as_ref()).await {
@@ -140,7 +210,7 @@ impl Shared {
             dsn: asked.unwrap_or(&MailDsn { ret: None, envid: None }),
             recipient_dsn: &recipient_dsn,
         };
-        let report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
+        let mut report = self.client.attempt_at(next_hops.at(site.as_str(), slot.spare()), delivery_job).await;
         outcome::log(job, &report);
         let results = sessions::results(&job.destination, &report);
         self.tally.record(Timestamp::now(), &job.return_path, &job.destination, results);
@@ -150,6 +220,8 @@ impl Shared {
             outcomes: outcome::of_report(job, &report, is_asked, &self.schedule, now),
             note: note_of(job, &site, &report, &changed),
             held: changed.held,
+            waits_for: None,
+            receipt: report.receipt.take(),
         }
     }
 
@@ -166,32 +238,6 @@ impl Shared {
                 (ReturnPath::Address(own), None)
             }
         }
-    }
-
-    /// Records until the store takes it: an outcome that is not kept would mean a second delivery.
-    pub(super) async fn record(&self, outcomes: Vec<RecipientOutcome>) {
-        let Err(mut error) = self.store.record(Timestamp::now(), outcomes.clone()).await else { return };
-        let _unrecorded = Counted::new(&self.unrecorded);
-        loop {
-            tracing::error!(%error, recipients = outcomes.len(), "cannot record an outcome; trying again");
-            tokio::time::sleep(STORE_PAUSE).await;
-            match self.store.record(Timestamp::now(), outcomes.clone()).await {
-                Ok(()) => return,
-                Err(again) => error = again,
-            }
-        }
-    }
-
-    pub(super) async fn record_fault(&self, job: &Job, words: &str) {
-        self.record(outcome::fault(job, words, &self.schedule, Timestamp::now())).await;
-    }
-
-    /// Nothing is lost where it is not kept: it is found out again. What is due may change with it.
-    async fn note(&self, note: SiteNote) {
-        if let Err(error) = self.store.note_site(note).await {
-            tracing::warn!(%error, "cannot keep what is known of a site");
-        }
-        self.wake.notify_one();
     }
 
     /// What waits behind a site that is held back is not attempted; but it does not wait longer than attempts would have
@@ -215,9 +261,7 @@ impl Shared {
             }
             for mut job in jobs {
                 self.in_flight.begin(&mut job);
-                self.record(outcome::too_late(&job, &words)).await;
-                let recipients: Vec<_> = job.recipients.iter().map(|recipient| recipient.id).collect();
-                self.in_flight.end(&recipients);
+                self.records.record(outcome::too_late(&job, &words)).await;
             }
         }
     }
@@ -248,18 +292,14 @@ fn note_of(job: &Job, site: &Site, report: &delivery::Report, changed: &Changed)
     })
 }
 
-/// One more, as long as it lives.
-pub(super) struct Counted<'a>(&'a AtomicUsize);
-
-impl Counted<'_> {
-    pub(super) fn new(count: &AtomicUsize) -> Counted<'_> {
-        count.fetch_add(1, Ordering::Relaxed);
-        Counted(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// What a future comes to, unless it panics.
+async fn unless_fault<F: Future>(future: F) -> Result<F::Output, Fault> {
+    let mut future = pin!(future);
+    // Whatever it leaves half done is dropped with it or behind a lock that cannot be left halfway.
+    let poll =
+        |context: &mut std::task::Context<'_>| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Fault)),
+        };
+    std::future::poll_fn(poll).await
 }

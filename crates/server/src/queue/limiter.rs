@@ -1,7 +1,8 @@
 //! How much may go to each site, now: what runs, how fast, and how its hosts do. What follows from these is decided in
 //! [`policy::backoff`] and [`policy::rate`]; here they are counted, in memory: who starts has nothing running.
 //!
-//! A claim asks before it brings work (the [`Gate`]); every attempt holds a [`Slot`] from its claim to its end.
+//! A claim asks before it brings work (the [`Gate`]); every attempt holds a [`Slot`] from its beginning to its end. What is
+//! claimed before there is a place for it ([`super::ahead`]) is counted as well.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,6 +20,12 @@ use store::{Gate, Held, Room, Timestamp};
 
 /// How long what is known of a site or a destination that fails is kept when nothing of it is tried any more.
 const MEMORY: Duration = Duration::from_secs(3600);
+/// An attempt that took no longer shows a site that work may wait for.
+const QUICK: Duration = Duration::from_millis(500);
+/// How many may wait for a place at a quick site, for each that may run there.
+const AHEAD: usize = 8;
+/// The same, at most for one site.
+const AHEAD_AT_MOST: usize = 100;
 /// How many sites or destinations there must be before those are looked for that need not be remembered.
 const SWEEP_AT: usize = 1024;
 
@@ -91,6 +98,10 @@ impl<K> Default for Ledger<K> {
 #[derive(Clone, Copy)]
 struct Line {
     running: u32,
+    /// Claimed already, and waiting for one of those that run to end.
+    waiting: u32,
+    /// Whether its hosts answered the last time, and at once.
+    is_quick: bool,
     pacer: Pacer,
     health: Health,
 }
@@ -102,6 +113,17 @@ pub(super) struct Slot {
     destination: Domain,
     /// Whether it still stands for a message that may go out, and is to be taken back if none does.
     is_unused: bool,
+}
+
+/// Why there is no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The site has all that it may have, until one of those that run ends.
+    Full,
+    /// Nothing goes to the site for now.
+    SiteNotNow,
+    /// Nothing goes to the destination for now.
+    DestinationNotNow,
 }
 
 /// What an attempt changed.
@@ -125,16 +147,48 @@ impl Limiter {
     }
 
     /// Counts one more attempt, if the site and the destination may have it.
-    pub(super) fn reserve(self: &Arc<Self>, site: &Site, destination: &Domain, now: Timestamp) -> Option<Slot> {
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        site: &Site,
+        destination: &Domain,
+        now: Timestamp,
+    ) -> Result<Slot, Refused> {
         let mut counts = self.counts();
-        let may = |room| matches!(room, Room::Jobs(1..));
-        if !may(self.room_of_site(&counts, site, now)) || !may(room_of_destination(&counts, destination, now)) {
-            return None;
+        match self.room_of_site(&counts, site, now) {
+            Room::Jobs(0) => return Err(Refused::Full),
+            Room::NotBefore(_) => return Err(Refused::SiteNotNow),
+            Room::Jobs(1..) => {}
+        }
+        if !matches!(room_of_destination(&counts, destination, now), Room::Jobs(1..)) {
+            return Err(Refused::DestinationNotNow);
         }
         self.begin_at_site(&mut counts, site, now);
         counts.destinations.line(destination, 1).running += 1;
         drop(counts);
-        Some(Slot { limiter: self.clone(), site: site.clone(), destination: destination.clone(), is_unused: true })
+        Ok(Slot { limiter: self.clone(), site: site.clone(), destination: destination.clone(), is_unused: true })
+    }
+
+    /// How many may wait for a place at a site: where nothing is known to be slow, paced or failing.
+    pub(super) fn may_wait(&self, site: &Site) -> usize {
+        self.ahead_of(&self.counts().sites.get(site, self.concurrency(site)), site)
+    }
+
+    /// Whether nothing goes to a site but a probe now and then.
+    pub(super) fn is_held(&self, site: &Site) -> bool {
+        self.counts().sites.get(site, 1).health.is_held()
+    }
+
+    /// One more that was claimed waits for a place at a site.
+    pub(super) fn wait(&self, site: &Site) {
+        self.counts().sites.line(site, self.concurrency(site)).waiting += 1;
+    }
+
+    /// So many of them wait no longer.
+    pub(super) fn wait_no_longer(&self, site: &Site, jobs: usize, now: Timestamp) {
+        let mut counts = self.counts();
+        let line = counts.sites.line(site, self.concurrency(site));
+        line.waiting = line.waiting.saturating_sub(u32::try_from(jobs).unwrap_or(u32::MAX));
+        counts.sites.settle(site, now);
     }
 
     /// How long a recipient waits at most behind what is held back, by the attempts made.
@@ -166,6 +220,22 @@ impl Limiter {
             0 => Room::NotBefore(Timestamp::from_micros(line.pacer.free_at(rate, now.as_micros()))),
             messages => Room::Jobs(jobs.min(messages)),
         }
+    }
+
+    fn ahead_of(&self, line: &Line, site: &Site) -> usize {
+        let is_calm = line.is_quick && line.health.is_whole() && self.rate(site).is_none();
+        if is_calm { (AHEAD * line.health.allowance() as usize).min(AHEAD_AT_MOST) } else { 0 }
+    }
+
+    /// What may be claimed: what may run, and what may wait; less what waits already. What waits is topped up when half
+    /// of it is gone, so that a claim brings many.
+    fn claimable(&self, counts: &Counts, site: &Site, now: Timestamp) -> Room {
+        let room = self.room_of_site(counts, site, now);
+        let Room::Jobs(jobs) = room else { return room };
+        let line = counts.sites.get(site, self.concurrency(site));
+        let (waiting, ahead) = (line.waiting as usize, self.ahead_of(&line, site));
+        let ahead = if waiting > ahead / 2 { 0 } else { ahead };
+        Room::Jobs((jobs + ahead).saturating_sub(waiting))
     }
 
     fn begin_at_site(&self, counts: &mut Counts, site: &Site, now: Timestamp) {
@@ -213,7 +283,7 @@ fn room_of_destination(counts: &Counts, destination: &Domain, now: Timestamp) ->
 
 impl Gate for Limiter {
     fn site(&self, site: &Site, now: Timestamp) -> Room {
-        self.room_of_site(&self.counts(), site, now)
+        self.claimable(&self.counts(), site, now)
     }
 
     fn destination(&self, destination: &Domain, now: Timestamp) -> Room {
@@ -244,6 +314,11 @@ impl Slot {
         true
     }
 
+    /// Where it counts.
+    pub(super) fn site(&self) -> &Site {
+        &self.site
+    }
+
     /// How many connections to the site may wait for another message beside those of all that run.
     pub(super) fn spare(&self) -> usize {
         let counts = self.limiter.counts();
@@ -257,6 +332,9 @@ impl Slot {
         let mut counts = limiter.counts();
         let counts = &mut *counts;
         let site = counts.sites.line(&self.site, limiter.concurrency(&self.site));
+        if contact != Contact::Untried {
+            site.is_quick = contact == Contact::Answered && now.since(began) <= QUICK;
+        }
         let destination = counts.destinations.line(&self.destination, 1);
         let before = (site.health, destination.health);
         let (began, micros, pauses) = (began.as_micros(), now.as_micros(), &limiter.limits.pauses);
@@ -345,11 +423,14 @@ impl<K: Hash + Eq + Clone> Ledger<K> {
 
 impl Line {
     fn new(limit: u32) -> Line {
-        Line { running: 0, pacer: Pacer::default(), health: Health::new(limit) }
+        Line { running: 0, waiting: 0, is_quick: false, pacer: Pacer::default(), health: Health::new(limit) }
     }
 
     fn says_nothing(&self, now: Timestamp) -> bool {
         let is_forgotten = self.health.noted_at() < (now - MEMORY).as_micros();
-        self.running == 0 && self.pacer.is_idle(now.as_micros()) && (self.health.is_whole() || is_forgotten)
+        self.running == 0
+            && self.waiting == 0
+            && self.pacer.is_idle(now.as_micros())
+            && (self.health.is_whole() || is_forgotten)
     }
 }

@@ -36,7 +36,7 @@ fn a_site_has_so_many_slots_whatever_its_domains() {
     let (one, two) = (domain("one.test"), domain("two.test"));
     let first = limiter.reserve(&site("p"), &one, at(0)).unwrap();
     let second = limiter.reserve(&site("p"), &two, at(0)).unwrap();
-    assert!(limiter.reserve(&site("p"), &two, at(0)).is_none());
+    assert!(limiter.reserve(&site("p"), &two, at(0)).is_err());
     assert_eq!((limiter.site(&site("p"), at(0)), limiter.site(&site("q"), at(0))), (Room::Jobs(0), Room::Jobs(2)));
     drop(first);
     assert_eq!(limiter.site(&site("p"), at(0)), Room::Jobs(1));
@@ -49,7 +49,7 @@ fn who_turns_out_to_belong_to_a_full_site_does_not_go() {
     let limiter = limiter(Limits { concurrency: 1, ..Limits::default() });
     let (one, two) = (domain("one.test"), domain("two.test"));
     let mut first = limiter.reserve(&Site::unknown(&one), &one, at(0)).unwrap();
-    assert!(limiter.reserve(&Site::unknown(&one), &one, at(0)).is_none(), "one tells where the others belong");
+    assert!(limiter.reserve(&Site::unknown(&one), &one, at(0)).is_err(), "one tells where the others belong");
     let mut second = limiter.reserve(&Site::unknown(&two), &two, at(0)).unwrap();
     assert!(first.enter(&site("p"), at(0)) && !second.enter(&site("p"), at(0)));
     assert_eq!(limiter.running(&Site::unknown(&one)), 0);

@@ -62,6 +62,9 @@ impl Prepare {
     }
 
     async fn read(&self, job: &Job) -> Result<Bytes, Unprepared> {
+        if let Some(wire) = &job.loaded.wire {
+            return Ok(wire.clone());
+        }
         match self.store.wire(job.message).await {
             Ok(Some(wire)) => Ok(wire),
             Ok(None) => Err(Unprepared::ContentLost),
@@ -75,7 +78,8 @@ impl Prepare {
     /// The one recipient's own copy.
     async fn copy(&self, job: &Job, plan: &Value, wire: Bytes) -> Result<Bytes, Unprepared> {
         let Some(recipient) = job.recipients.first() else { return Err(Unprepared::ContentLost) };
-        let copy = match self.store.copy(recipient.id).await {
+        let loaded = job.loaded.copy.clone();
+        let copy = match if loaded.is_some() { Ok(loaded) } else { self.store.copy(recipient.id).await } {
             Ok(Some(copy)) => copy,
             Ok(None) => return Err(Unprepared::ContentLost),
             Err(error) => {

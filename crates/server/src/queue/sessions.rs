@@ -12,10 +12,15 @@ use smtp::Domain;
 
 /// One result for each new session and each policy that applied to it, and one for a policy that could not be had.
 pub(super) fn results(destination: &Domain, report: &Report) -> Vec<SessionResult> {
+    let failed = report.published.failure();
+    // As it is for most: a connection that stood already was counted when it was made.
+    if report.observed.is_empty() && failed.is_none() {
+        return Vec::new();
+    }
     let sts = sts_policy(destination, &report.published);
     let mut results: Vec<SessionResult> =
         report.observed.iter().flat_map(|session| of_session(destination, session, sts.as_ref(), report)).collect();
-    let failed = report.published.failure().and_then(|(reason, detail)| Some((result_of(reason)?, detail)));
+    let failed = failed.and_then(|(reason, detail)| Some((result_of(reason)?, detail)));
     if let Some((result, detail)) = failed.filter(|(result, _)| result.as_str().starts_with("sts-")) {
         let policy = AppliedPolicy { kind: PolicyType::Sts, ..AppliedPolicy::none(destination.clone()) };
         let failure = Failure { failure_reason_code: Some(detail.to_owned()), ..Failure::of(result) };

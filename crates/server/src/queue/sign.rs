@@ -1,25 +1,39 @@
 //! Signing what goes out (DKIM, RFC 6376), with every active key of the sending domain.
 //!
-//! Which keys are active is asked of the store for each job, so a change holds from the next attempt on, whichever
-//! process made it. What is remembered is what never changes: the parsed key of a number that no other key ever gets.
+//! Which keys are active comes with each job, so a change holds from the next claim on, whichever process made it. What is remembered is what never changes: the parsed key of a number that no other key ever gets.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use message::dkim::{Signer, SigningKey};
 use store::dkim::{DkimKeyId, DkimSigner};
 use store::{Job, Store, Timestamp};
+use tokio::sync::Semaphore;
 
 use super::prepare::Unprepared;
 
 /// Most parsed keys that are remembered; some kilobytes each.
 const REMEMBERED: usize = 1000;
 
+/// Longer content, and longer RSA keys, are left to a thread where they keep nobody waiting.
+const INLINE_OCTETS: usize = 64 * 1024;
+const INLINE_RSA_BITS: usize = 2048;
+
 /// Signs, and remembers keys.
-#[derive(Default)]
 pub(super) struct Signing {
     keys: Mutex<HashMap<DkimKeyId, Arc<SigningKey>>>,
+    /// For those who sign where they are. An RSA signature takes a good part of a millisecond, about what handing it to
+    /// another thread and back takes as well; but were many to sign at once, a request would wait for all of them.
+    cores: Semaphore,
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Signing { keys: Mutex::default(), cores: Semaphore::new(cores) }
+    }
 }
 
 impl Signing {
@@ -28,24 +42,37 @@ impl Signing {
     /// A message that nobody can sign, since it has no From, goes out unsigned: that was settled when it was accepted. A
     /// key that does not sign is a fault of ours, which a domain's DMARC policy would make its recipients' problem.
     pub(super) async fn sign(&self, store: &Store, job: &Job, wire: Bytes) -> Result<Bytes, Unprepared> {
-        let kept = store.dkim_signers(&job.domain).await.map_err(|error| {
-            tracing::error!(%error, message_id = job.message_id, "cannot read DKIM keys");
-            Unprepared::Fault("the DKIM keys of the domain could not be read from the store")
-        })?;
+        let kept = match &job.loaded.signers {
+            Some(kept) => kept.clone(),
+            None => store.dkim_signers(&job.domain).await.map_err(|error| {
+                tracing::error!(%error, message_id = job.message_id, "cannot read DKIM keys");
+                Unprepared::Fault("the DKIM keys of the domain could not be read from the store")
+            })?,
+        };
         if kept.is_empty() {
             return Ok(wire);
         }
-        let signers = kept.into_iter().map(|kept| self.signer(job, kept)).collect::<Result<Vec<_>, _>>()?;
+        let mut signers = Vec::with_capacity(kept.len());
+        let mut is_long = wire.len() > INLINE_OCTETS;
+        for kept in kept.iter() {
+            let key = self.key(job, kept)?;
+            is_long |= key.rsa_bits().is_some_and(|bits| bits > INLINE_RSA_BITS);
+            signers.push(Signer::new(job.domain.clone(), kept.selector.clone(), key));
+        }
+        if !is_long {
+            // It is closed never.
+            let _core = self.cores.acquire().await;
+            return signed(&signers, wire, &job.message_id);
+        }
         let message_id = job.message_id.clone();
-        // An RSA signature keeps a core busy for a good part of a millisecond, a large body for more.
         let signed = tokio::task::spawn_blocking(move || signed(&signers, wire, &message_id)).await;
         signed.unwrap_or(Err(Unprepared::Fault("signing the message failed")))
     }
 
-    fn signer(&self, job: &Job, kept: DkimSigner) -> Result<Signer, Unprepared> {
+    fn key(&self, job: &Job, kept: &DkimSigner) -> Result<Arc<SigningKey>, Unprepared> {
         let known = self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&kept.id).cloned();
-        let key = match known {
-            Some(key) => key,
+        match known {
+            Some(key) => Ok(key),
             None => {
                 let key = SigningKey::from_pem(kept.private.expose()).map_err(|error| {
                     tracing::error!(%error, domain = %job.domain, selector = %kept.selector, "a DKIM key is unusable");
@@ -57,10 +84,9 @@ impl Signing {
                     keys.clear();
                 }
                 keys.insert(kept.id, key.clone());
-                key
+                Ok(key)
             }
-        };
-        Ok(Signer::new(job.domain.clone(), kept.selector, key))
+        }
     }
 }
 
@@ -68,7 +94,8 @@ impl Signing {
 fn signed(signers: &[Signer], wire: Bytes, message_id: &str) -> Result<Bytes, Unprepared> {
     let content = smtp::data::from_wire(&wire);
     let now = Timestamp::now().as_micros().unsigned_abs() / 1_000_000;
-    let mut out = Vec::new();
+    // A signature with its header field is about as long as its key: some hundred octets.
+    let mut out = Vec::with_capacity(wire.len() + 1024 * signers.len());
     for signer in signers {
         match signer.sign(&content, now) {
             Ok(field) => out.extend(field),

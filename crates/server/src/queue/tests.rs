@@ -9,7 +9,6 @@ use smtp::Domain;
 use store::{Direction, Event, EventKind, EventQuery, Filter, Location, Method, NewMessage, NewState, Role, Severity};
 use testkit::{Behaviour, Lab, Receiver, Stage, Tls};
 
-use super::deliver::Counted;
 use super::*;
 use crate::config::Config;
 
@@ -55,6 +54,11 @@ impl Scene {
 
     async fn accept(&self, deliver_at: Option<Timestamp>) {
         self.store.accept(message(deliver_at)).await.unwrap();
+    }
+
+    async fn claim_one(&self) -> Job {
+        let now = Timestamp::now();
+        self.store.claim(Claim::all(now, now + LEASE, 1)).await.unwrap().remove(0)
     }
 
     fn run(&self, queue: Queue, grace: Duration) -> tokio::task::JoinHandle<()> {
@@ -159,11 +163,11 @@ async fn a_destination_with_more_waiting_is_claimed_again_at_once() {
 
 #[tokio::test]
 async fn what_became_due_since_the_last_claim_is_seen() {
-    let (scene, queue) = Scene::new(Duration::ZERO).await;
+    let (scene, _) = Scene::new(Duration::ZERO).await;
     let claimed = Timestamp::now();
     scene.accept(Some(claimed + Duration::from_millis(1))).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
-    assert_eq!(queue.until_next_due(claimed).await, Duration::from_millis(1));
+    assert_eq!(until_next_due(&scene.store, claimed).await, Duration::from_millis(1));
 }
 
 #[tokio::test]
@@ -229,31 +233,38 @@ async fn a_stop_cuts_short_what_runs_and_not_what_is_known() {
 
 #[tokio::test]
 async fn a_stop_begins_nothing() {
-    let (scene, mut queue) = Scene::new(Duration::ZERO).await;
+    let (scene, queue) = Scene::new(Duration::ZERO).await;
     scene.accept(None).await;
     scene.stop.send_replace(true);
-    queue.fill(&scene.stop.subscribe()).await;
-    assert!(queue.running.is_empty());
+    scene.run(queue, PATIENCE).await.unwrap();
+    assert!(scene.receiver.sessions().is_empty());
 }
 
+/// What waits for a place at the stop is free for the next start, or for another server, without waiting for its lease.
 #[tokio::test]
-async fn nothing_begins_while_an_outcome_is_not_recorded() {
-    let (scene, mut queue) = Scene::new(Duration::ZERO).await;
-    scene.accept(None).await;
+async fn what_waits_at_a_stop_is_given_back() {
+    let (scene, queue) = Scene::new(Duration::from_millis(100)).await;
+    for _ in 0..40 {
+        scene.accept(None).await;
+    }
     let shared = queue.shared.clone();
-    let unrecorded = Counted::new(&shared.unrecorded);
-    queue.fill(&scene.stop.subscribe()).await;
-    assert!(queue.running.is_empty());
-    drop(unrecorded);
-    queue.fill(&scene.stop.subscribe()).await;
-    assert_eq!(queue.running.len(), 1);
+    let running = scene.run(queue, PATIENCE);
+    until("some wait for a place", async || shared.ahead.waiting() > 0).await;
+    scene.stop.send_replace(true);
+    running.await.unwrap();
+    let delivered = scene.receiver.messages().len();
+    let now = Timestamp::now();
+    let left = scene.store.claim(Claim::all(now, now + LEASE, 100)).await.unwrap();
+    assert!(delivered < 40);
+    assert_eq!(left.len() + delivered, 40);
+    assert!(left.iter().all(|job| job.recipients[0].attempts == 0));
 }
 
 #[tokio::test]
 async fn a_fault_of_our_own_is_told_and_comes_to_an_end() {
-    let (scene, queue) = Scene::new(Duration::ZERO).await;
+    let (scene, _) = Scene::new(Duration::ZERO).await;
     scene.accept(None).await;
-    let mut job = queue.claim(Timestamp::now(), 1).await.unwrap().remove(0);
+    let mut job = scene.claim_one().await;
     let schedule = Schedule::new(vec![Duration::from_secs(60)]);
     let now = Timestamp::now();
 
@@ -310,7 +321,7 @@ async fn what_goes_out_is_signed_with_the_keys_of_the_moment() {
     let prepared = async |wire: &'static [u8], dkim: bool| {
         let message = NewMessage { wire: Bytes::from_static(wire), dkim, ..message(None) };
         scene.store.accept(message).await.unwrap();
-        let job = queue.claim(Timestamp::now(), 1).await.unwrap().remove(0);
+        let job = scene.claim_one().await;
         queue.shared.prepare.content(&job, None).await.unwrap()
     };
     const WIRE: &[u8] = b"From: a@sender.example\r\n\r\n..dot\r\n";

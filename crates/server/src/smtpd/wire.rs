@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use smtp::Reply;
 use smtp::limits::COMMAND_LINE_OCTETS;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,6 +18,9 @@ use tokio_rustls::server::TlsStream;
 use super::limits::Times;
 use super::{End, reply};
 
+/// Octets that are read at a time of a TLS connection: a record at its longest (RFC 8446 §5.2) and something of the next. TLS itself
+/// would ask the system for 4 KiB at a time.
+const TLS_OCTETS: usize = 20 * 1024;
 /// Octets that are read at a time.
 const READ_OCTETS: usize = 16 * 1024;
 /// Replies are handed to the system when they are so many octets, or when there is nothing more to read.
@@ -38,7 +41,7 @@ pub(super) struct Wire {
 
 enum Stream {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<BufReader<TcpStream>>>),
     /// Between the two, and after a handshake that failed: nobody can speak on it.
     Gone,
 }
@@ -63,7 +66,10 @@ impl Wire {
         let Stream::Plain(stream) = std::mem::replace(&mut self.stream, Stream::Gone) else {
             return Err(io::Error::other("TLS within TLS").into());
         };
-        let handshake = timeout(self.times.handshake, TlsAcceptor::from(config).accept(stream));
+        let handshake = timeout(
+            self.times.handshake,
+            TlsAcceptor::from(config).accept(BufReader::with_capacity(TLS_OCTETS, stream)),
+        );
         self.stream = Stream::Tls(Box::new(handshake.await.map_err(|_| End::TimedOut)??));
         Ok(())
     }

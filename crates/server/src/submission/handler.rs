@@ -87,7 +87,8 @@ impl Handler for Connection {
     async fn mail(&mut self, _: &Mail) -> Result<(), Reply> {
         let gone = reply(421, 7, 0, "The credential is no longer valid, log in again");
         let Some(credential) = &self.credential else { return Err(gone) };
-        let found = self.submission.find(&credential.login()).await.map_err(lost)?;
+        let Credential { domain, mailbox, .. } = credential;
+        let found = self.submission.app.store.credential(domain, mailbox).await.map_err(lost)?;
         if found.is_some_and(|found| found.hash == credential.hash) { Ok(()) } else { Err(gone) }
     }
 
@@ -129,7 +130,7 @@ impl Submission {
         let domain = self.app.store.domain(domain).await.map_err(lost)?;
         let domain = domain.ok_or_else(|| reply(550, 7, 1, "The sending domain is no longer there"))?;
         let submitted = Submitted {
-            content,
+            content: content.into(),
             received: trace::received(&transaction, ip, &self.host),
             return_path: transaction.mail.return_path,
             requiretls: transaction.mail.requiretls,
@@ -138,9 +139,12 @@ impl Submission {
         };
         let name = domain.name.clone();
         let template = submitted.template(&self.app.store, &name).await.map_err(|error| refused(&error))?;
-        let ready = tokio::task::spawn_blocking(move || submitted.ready(&name, template.as_ref()))
-            .await
-            .map_err(|_| fault())?;
+        let ready = if submitted.content.len() <= sending::INLINE_OCTETS && template.is_none() {
+            submitted.ready(&name, None)
+        } else {
+            let work = tokio::task::spawn_blocking(move || submitted.ready(&name, template.as_ref()));
+            work.await.map_err(|_| fault())?
+        };
         let ready = ready.map_err(|refused| match refused {
             Refused::Option(error) => reply(550, 7, 0, &error.text()),
             Refused::Message(error) if error.is_too_large() => reply(552, 3, 4, &error.text()),
@@ -155,7 +159,6 @@ fn no_login_now() -> Reply {
     reply(454, 7, 0, "Nobody can log in now, try again later")
 }
 
-/// The store does not answer.
 /// The reply to what cannot be done, or not now.
 fn refused(error: &ApiError) -> Reply {
     match error.is_for_now() {
@@ -164,6 +167,7 @@ fn refused(error: &ApiError) -> Reply {
     }
 }
 
+/// The store does not answer.
 fn lost(error: StoreError) -> Reply {
     tracing::error!(%error, "the store refused an operation");
     reply(451, 3, 0, "Nothing can be taken now, try again later")

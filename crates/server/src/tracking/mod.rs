@@ -17,7 +17,7 @@ use url::Url;
 pub(crate) use self::client::client_info;
 pub(crate) use self::rewrite::{TrackedRecipient, rewrite};
 pub(crate) use self::seal::{Claim, Seal, Seals};
-pub(crate) use self::unsubscribe::asks;
+pub(crate) use self::unsubscribe::{ASKING, asks};
 
 /// Where the links of this server begin, behind its public address.
 pub(crate) const PREFIX: &str = "/t";

@@ -7,9 +7,12 @@ use crate::copies::{COPY_OCTETS, is_open_end};
 /// Longest link in a header field, in octets: a line has 998 (RFC 5322 §2.1.1), and a link is not to be folded.
 const HEADER_LINK_OCTETS: usize = 900;
 
-/// Whether the text has a placeholder of a link, or of an address, to unsubscribe.
+/// What all placeholders of a link, or of an address, to unsubscribe end in.
+pub(crate) const ASKING: [&str; 2] = ["unsubscribe_url%", "unsubscribe_email%"];
+
+/// Whether the text has such a placeholder.
 pub(crate) fn asks(text: &str) -> bool {
-    text.contains("unsubscribe_url%") || text.contains("unsubscribe_email%")
+    ASKING.iter().any(|end| text.contains(end))
 }
 
 /// The links of one recipient.

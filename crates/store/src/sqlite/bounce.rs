@@ -31,7 +31,7 @@ pub(super) const SET_REPORT: &str = "UPDATE event SET bounce = ?2 WHERE at = ?1"
 impl Engine {
     pub(crate) async fn record_bounce(&self, now: Timestamp, bounce: DelayedBounce) -> Result<Recorded, StoreError> {
         let report = to_json(&bounce.report)?;
-        self.writer.run(report.len(), move |writing| record(writing, now, &bounce, &report)).await
+        self.writer.run_traffic(report.len(), move |writing| record(writing, now, &bounce, &report)).await
     }
 }
 

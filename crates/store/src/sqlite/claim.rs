@@ -14,8 +14,8 @@ use super::site::{hold_destination, hold_site, refresh, refresh_site};
 use super::writer::Writing;
 use super::{Engine, dsn};
 use crate::{
-    Claim, ClaimedRecipient, Gate, Held, Job, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room, StoreError,
-    Timestamp,
+    Claim, ClaimedRecipient, Gate, Held, Job, Loaded, MessageId, Overdue, RECIPIENTS_PER_JOB, RecipientId, Room,
+    StoreError, Timestamp,
 };
 
 /// Due sites, the longest waiting first: those that are prompt, or the others.
@@ -28,23 +28,21 @@ pub(super) const DUE_OF_SITE: &str = "
     SELECT name FROM destination INDEXED BY destination_site
     WHERE site = ?1 AND due_at <= ?2 ORDER BY due_at";
 
-/// The recipient at a destination that has waited longest, and its message: the first entry in `recipient_due`.
+/// The recipients at a destination that have waited longest, and their messages: the first entries in `recipient_due`.
 pub(super) const OLDEST_OF_DESTINATION: &str = "
     SELECT message, id FROM recipient INDEXED BY recipient_due
     WHERE destination = ?1 AND due_at <= ?2
-    ORDER BY due_at LIMIT 1";
+    ORDER BY due_at LIMIT ?3";
 
 /// The due recipients of a message at a destination.
 pub(super) const DUE_OF_MESSAGE: &str = "
     SELECT id, address, attempts FROM recipient INDEXED BY recipient_message
     WHERE message = ?1 AND destination = ?2 AND due_at <= ?3
-    ORDER BY id LIMIT ?4";
+    ORDER BY id";
 
 /// A recipient alone, where each one gets a copy of its own.
-const ONE_OF_MESSAGE: &str = "
-    SELECT id, address, attempts FROM recipient
-    WHERE id = ?1 AND EXISTS (SELECT 1 FROM message
-        WHERE message.id = recipient.message AND (copy_plan IS NOT NULL OR tracking IS NOT NULL))";
+const ONE_OF_MESSAGE: &str = "SELECT id, address, attempts FROM recipient WHERE id = ?1";
+const IS_INDIVIDUAL: &str = "SELECT copy_plan IS NOT NULL OR tracking IS NOT NULL FROM message WHERE id = ?1";
 
 pub(super) const DESTINATIONS_OF_SITE: &str =
     "SELECT name FROM destination INDEXED BY destination_site WHERE site = ?1 AND due_at IS NOT NULL";
@@ -65,23 +63,23 @@ pub(super) const EXPIRED: &str = "
     WHERE m.expires_at <= ?1 AND m.unfinished > 0 AND r.due_at <= ?1 AND (d.name = ?2 OR d.site = ?3)
     LIMIT ?4";
 
-const LEASE: &str = "UPDATE recipient SET due_at = ?2, leased = 1 WHERE id = ?1";
-
 const JOB: &str = "
     SELECT domain, return_path, message_id, size, require_tls, require_tls_from, skip_verification,
         skip_verification_from, tls_fallback, tls_failure, tls_tag, tags, dkim, accepted_at, expires_at, copy_plan, tracking,
-        EXISTS (SELECT 1 FROM notification WHERE message = ?1) AS is_notification
+        EXISTS (SELECT 1 FROM notification WHERE message = ?1) AS is_notification,
+        EXISTS (SELECT 1 FROM dsn WHERE message = ?1) AS has_dsn
     FROM message WHERE id = ?1";
 
 impl Engine {
     pub(crate) async fn claim(&self, claim: Claim) -> Result<Vec<Job>, StoreError> {
         must_end_later(claim.now, claim.lease_until)?;
-        self.writer.run(0, move |writing| Asked { writing, claim: &claim }.jobs()).await
+        let jobs = self.writer.run_traffic(0, move |writing| Asked { writing, claim: &claim }.jobs()).await?;
+        Ok(self.load(jobs).await)
     }
 
     pub(crate) async fn claim_overdue(&self, overdue: Overdue) -> Result<Vec<Job>, StoreError> {
         must_end_later(overdue.now, overdue.lease_until)?;
-        self.writer.run(0, move |writing| claim_overdue(writing, &overdue)).await
+        self.writer.run_traffic(0, move |writing| claim_overdue(writing, &overdue)).await
     }
 }
 
@@ -101,8 +99,18 @@ struct Open {
     is_prompt: bool,
     due_at: i64,
     room: usize,
-    /// Its due destinations and how many jobs each may have; the next one first.
-    destinations: VecDeque<(Domain, usize)>,
+    /// Its due destinations that may have more; the next one first.
+    destinations: VecDeque<Waiting>,
+}
+
+/// A destination that may have more.
+struct Waiting {
+    name: Domain,
+    room: usize,
+    /// Who has waited longest, as far as was looked.
+    oldest: VecDeque<(MessageId, RecipientId)>,
+    /// There is nobody else.
+    is_all: bool,
 }
 
 /// What a claim met and may not have yet.
@@ -173,12 +181,7 @@ impl Asked<'_> {
     }
 
     /// The due destinations of a site that may have more, at most `most`, and how many jobs each may have.
-    fn open_destinations(
-        &self,
-        site: &Site,
-        most: usize,
-        later: &mut Later,
-    ) -> Result<VecDeque<(Domain, usize)>, StoreError> {
+    fn open_destinations(&self, site: &Site, most: usize, later: &mut Later) -> Result<VecDeque<Waiting>, StoreError> {
         let now = self.claim.now;
         let mut open = VecDeque::new();
         let mut select = self.writing.connection.prepare_cached(DUE_OF_SITE)?;
@@ -192,7 +195,10 @@ impl Asked<'_> {
             };
             match self.claim.gate.destination(&name, now) {
                 Room::Jobs(0) => {}
-                Room::Jobs(room) => open.push_back((name, room)),
+                Room::Jobs(room) => {
+                    let room = room.min(self.claim.limit);
+                    open.push_back(Waiting { name, room, oldest: VecDeque::new(), is_all: false });
+                }
                 Room::NotBefore(until) => later.destinations.push((name, until)),
             }
         }
@@ -217,12 +223,15 @@ impl Asked<'_> {
         if site.room == 0 {
             return Ok(None);
         }
-        while let Some((destination, room)) = site.destinations.pop_front() {
-            touched.insert(destination.clone());
-            let Some(job) = self.job(site, &destination)? else { continue };
+        while let Some(mut waiting) = site.destinations.pop_front() {
+            if !touched.contains(&waiting.name) {
+                touched.insert(waiting.name.clone());
+            }
+            let Some(job) = self.job(site, &mut waiting)? else { continue };
             site.room -= 1;
-            if room > 1 {
-                site.destinations.push_back((destination, room - 1));
+            waiting.room -= 1;
+            if waiting.room > 0 {
+                site.destinations.push_back(waiting);
             }
             return Ok(Some(job));
         }
@@ -230,22 +239,41 @@ impl Asked<'_> {
     }
 
     /// The next job for a destination. What cannot be read is given up, so that it holds up nobody else.
-    fn job(&self, site: &Open, destination: &Domain) -> Result<Option<Job>, StoreError> {
+    fn job(&self, site: &Open, waiting: &mut Waiting) -> Result<Option<Job>, StoreError> {
         let now = self.claim.now;
-        let mut oldest = self.writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
         loop {
-            let values = params![destination.as_str(), now.as_micros()];
-            let found = oldest.query_row(values, |row| Ok((MessageId(row.get(0)?), RecipientId(row.get(1)?))));
-            let Some((message, first)) = found.optional()? else { return Ok(None) };
-            let recipients = self.lease(message, first, destination)?;
+            let Some((message, first)) = self.oldest(waiting)? else { return Ok(None) };
+            let recipients = self.lease(message, first, &waiting.name)?;
             let ids: Vec<RecipientId> = recipients.iter().map(|recipient| recipient.id).collect();
             if ids.is_empty() {
                 continue;
             }
-            match job_of(self.writing, message, destination, recipients) {
+            match job_of(self.writing, message, &waiting.name, recipients) {
                 Err(StoreError::Damaged(what)) => give_up(self.writing, now, &ids, &what)?,
                 job => return Ok(job?.map(|job| Job { site: site.site.clone(), is_prompt: site.is_prompt, ..job })),
             }
+        }
+    }
+
+    /// Who has waited longest at a destination and is not taken.
+    fn oldest(&self, waiting: &mut Waiting) -> Result<Option<(MessageId, RecipientId)>, StoreError> {
+        let name = waiting.name.as_str();
+        loop {
+            while let Some((message, recipient)) = waiting.oldest.pop_front() {
+                if !self.writing.leases.borrow().holds(name, recipient, self.claim.now) {
+                    return Ok(Some((message, recipient)));
+                }
+            }
+            if waiting.is_all {
+                return Ok(None);
+            }
+            // Those who are taken may all come first.
+            let most = waiting.room + self.writing.leases.borrow().count(name);
+            let mut select = self.writing.connection.prepare_cached(OLDEST_OF_DESTINATION)?;
+            let values = params![name, self.claim.now.as_micros(), number(most as u64)];
+            let found = select.query_map(values, |row| Ok((MessageId(row.get(0)?), RecipientId(row.get(1)?))))?;
+            waiting.oldest = found.collect::<Result<_, _>>()?;
+            waiting.is_all = waiting.oldest.len() < most;
         }
     }
 
@@ -255,26 +283,38 @@ impl Asked<'_> {
         first: RecipientId,
         destination: &Domain,
     ) -> Result<Vec<ClaimedRecipient>, StoreError> {
-        let (writing, now) = (self.writing, self.claim.now);
-        let mut one = writing.connection.prepare_cached(ONE_OF_MESSAGE)?;
-        let (mut recipients, mut unreadable) = claimed(one.query([first.0])?)?;
-        if recipients.is_empty() && unreadable.is_empty() {
-            let mut select = writing.connection.prepare_cached(DUE_OF_MESSAGE)?;
-            let most = number(RECIPIENTS_PER_JOB as u64);
-            let values = params![message.0, destination.as_str(), now.as_micros(), most];
-            (recipients, unreadable) = claimed(select.query(values)?)?;
-        }
-        give_up(writing, now, &unreadable, "unreadable recipient")?;
-        recipients.iter().try_for_each(|recipient| lease(writing, recipient.id, self.claim.lease_until))?;
+        let (connection, now, name) = (self.writing.connection, self.claim.now, destination.as_str());
+        let is_individual = connection.prepare_cached(IS_INDIVIDUAL)?.query_row([message.0], |row| row.get(0));
+        let (mut recipients, unreadable) = if is_individual.optional()?.unwrap_or(false) {
+            claimed(connection.prepare_cached(ONE_OF_MESSAGE)?.query([first.0])?, |_| true)?
+        } else {
+            let mut select = connection.prepare_cached(DUE_OF_MESSAGE)?;
+            let rows = select.query(params![message.0, name, now.as_micros()])?;
+            claimed(rows, |id| !self.writing.leases.borrow().holds(name, id, now))?
+        };
+        give_up(self.writing, now, &unreadable, "unreadable recipient")?;
+        recipients.truncate(RECIPIENTS_PER_JOB);
+        let mut leases = self.writing.leases.borrow_mut();
+        recipients.iter().for_each(|recipient| leases.begin(name, recipient.id, self.claim.lease_until));
         Ok(recipients)
     }
 }
 
-/// The recipients that can be read, and the numbers of those that cannot.
-fn claimed(mut rows: Rows<'_>) -> Result<(Vec<ClaimedRecipient>, Vec<RecipientId>), StoreError> {
+/// Of those that are free the recipients that can be read, and the numbers of those that cannot; of either at most as
+/// many as one job has.
+fn claimed(
+    mut rows: Rows<'_>,
+    is_free: impl Fn(RecipientId) -> bool,
+) -> Result<(Vec<ClaimedRecipient>, Vec<RecipientId>), StoreError> {
     let (mut recipients, mut unreadable) = (Vec::new(), Vec::new());
-    while let Some(row) = rows.next()? {
+    while recipients.len() < RECIPIENTS_PER_JOB
+        && unreadable.len() < RECIPIENTS_PER_JOB
+        && let Some(row) = rows.next()?
+    {
         let id = RecipientId(get(row, "id")?);
+        if !is_free(id) {
+            continue;
+        }
         match (parsed(row, "address"), get(row, "attempts")) {
             (Ok(address), Ok(attempts)) => {
                 recipients.push(ClaimedRecipient { id, address, attempts, dsn: RcptDsn::default() });
@@ -285,19 +325,17 @@ fn claimed(mut rows: Rows<'_>) -> Result<(Vec<ClaimedRecipient>, Vec<RecipientId
     Ok((recipients, unreadable))
 }
 
-fn lease(writing: &Writing<'_>, recipient: RecipientId, until: Timestamp) -> Result<(), StoreError> {
-    writing.connection.prepare_cached(LEASE)?.execute(params![recipient.0, until.as_micros()])?;
-    Ok(())
-}
-
 fn claim_overdue(writing: &Writing<'_>, overdue: &Overdue) -> Result<Vec<Job>, StoreError> {
     let (name, site) = match &overdue.held {
         Held::Destination(name) => (Some(name.as_str()), None),
         Held::Site(site) => (None, Some(site.as_str())),
     };
-    let (now, most) = (overdue.now.as_micros(), number(overdue.limit as u64));
+    // Those who are taken may all come first.
+    let most = |limit: usize| number((limit + writing.leases.borrow().total()) as u64);
+    let now = overdue.now.as_micros();
     let mut expired = writing.connection.prepare_cached(EXPIRED)?;
-    let mut jobs = lease_each(writing, overdue, expired.query(params![now, name, site, most])?)?;
+    let rows = expired.query(params![now, name, site, most(overdue.limit)])?;
+    let mut jobs = lease_each(writing, overdue, overdue.limit, rows)?;
     let destinations: Vec<String> = match site {
         None => name.map(str::to_owned).into_iter().collect(),
         Some(site) => writing
@@ -310,22 +348,32 @@ fn claim_overdue(writing: &Writing<'_>, overdue: &Overdue) -> Result<Vec<Job>, S
     let (latest, by_attempts) = (limits.iter().max(), to_json(&limits)?);
     let mut select = writing.connection.prepare_cached(OVERDUE)?;
     for name in destinations {
-        let most = overdue.limit.saturating_sub(jobs.len());
-        if most == 0 {
+        let left = overdue.limit.saturating_sub(jobs.len());
+        if left == 0 {
             break;
         }
-        let rows = select.query(params![name, latest, by_attempts, number(most as u64)])?;
-        jobs.extend(lease_each(writing, overdue, rows)?);
+        let rows = select.query(params![name, latest, by_attempts, most(left)])?;
+        jobs.extend(lease_each(writing, overdue, left, rows)?);
     }
     let touched: BTreeSet<&str> = jobs.iter().map(|job| job.destination.as_str()).collect();
     refresh(writing, touched)?;
     Ok(jobs)
 }
 
-fn lease_each(writing: &Writing<'_>, overdue: &Overdue, mut rows: Rows<'_>) -> Result<Vec<Job>, StoreError> {
+fn lease_each(
+    writing: &Writing<'_>,
+    overdue: &Overdue,
+    most: usize,
+    mut rows: Rows<'_>,
+) -> Result<Vec<Job>, StoreError> {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-    while let Some(row) = rows.next()? {
+    while found.len() < most
+        && let Some(row) = rows.next()?
+    {
         let id = RecipientId(get(row, "id")?);
+        if writing.leases.borrow().holds(&get::<String>(row, "destination")?, id, overdue.now) {
+            continue;
+        }
         match (parsed::<Domain>(row, "destination"), parsed(row, "address"), get(row, "attempts")) {
             (Ok(destination), Ok(address), Ok(attempts)) => {
                 let recipient = ClaimedRecipient { id, address, attempts, dsn: RcptDsn::default() };
@@ -339,7 +387,7 @@ fn lease_each(writing: &Writing<'_>, overdue: &Overdue, mut rows: Rows<'_>) -> R
     let mut jobs = Vec::new();
     for (message, destination, recipient) in found {
         let id = recipient.id;
-        lease(writing, id, overdue.lease_until)?;
+        writing.leases.borrow_mut().begin(destination.as_str(), id, overdue.lease_until);
         match job_of(writing, message, &destination, vec![recipient]) {
             Err(StoreError::Damaged(what)) => give_up(writing, overdue.now, &[id], &what)?,
             job => jobs.extend(job?),
@@ -359,7 +407,8 @@ fn job_of(
     let Some(row) = rows.next()? else { return Ok(None) };
     let mut recipients = recipients;
     let ids = recipients.iter().map(|recipient| recipient.id);
-    let dsn = dsn::asked(writing.connection, message, ids)?.map(|(mail, of_recipients)| {
+    let asked = if get(row, "has_dsn")? { dsn::asked(writing.connection, message, ids)? } else { None };
+    let dsn = asked.map(|(mail, of_recipients)| {
         recipients.iter_mut().zip(of_recipients).for_each(|(recipient, asked)| recipient.dsn = asked);
         mail
     });
@@ -382,6 +431,7 @@ fn job_of(
         accepted_at: time(row, "accepted_at")?,
         dsn,
         is_notification: get(row, "is_notification")?,
+        loaded: Loaded::default(),
     }))
 }
 

@@ -21,7 +21,7 @@ const COMPLAIN: &str = "UPDATE recipient SET complained = 1 WHERE id = ?1 AND co
 impl Engine {
     pub(crate) async fn record_complaint(&self, now: Timestamp, complaint: Complaint) -> Result<Heard, StoreError> {
         let report = to_json(&complaint.report)?;
-        self.writer.run(report.len(), move |writing| record(writing, now, &complaint, &report)).await
+        self.writer.run_traffic(report.len(), move |writing| record(writing, now, &complaint, &report)).await
     }
 }
 

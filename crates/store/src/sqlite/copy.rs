@@ -71,8 +71,16 @@ impl Prepared {
 
 impl Engine {
     pub(crate) async fn copy(&self, recipient: RecipientId) -> Result<Option<IndividualCopy>, StoreError> {
-        self.readers.run(move |connection| read(connection, OF_RECIPIENT, params![recipient.0])).await
+        self.readers.run(move |connection| of_recipient(connection, recipient)).await
     }
+}
+
+/// What a recipient's own copy is made with.
+pub(super) fn of_recipient(
+    connection: &Connection,
+    recipient: RecipientId,
+) -> Result<Option<IndividualCopy>, StoreError> {
+    read(connection, OF_RECIPIENT, params![recipient.0])
 }
 
 /// The copy that an event of a message is about.

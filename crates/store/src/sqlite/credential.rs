@@ -60,14 +60,14 @@ impl Engine {
     }
 
     pub(crate) async fn credential(&self, domain: &Domain, mailbox: &str) -> Result<Option<Credential>, StoreError> {
-        let (domain, mailbox) = (domain.clone(), mailbox.to_owned());
-        self.readers
-            .run(move |connection| {
+        let ask = |(domain, mailbox): (Domain, String)| {
+            self.readers.run(move |connection| {
                 let mut select = connection.prepare_cached(SELECT)?;
                 let mut rows = select.query(params![domain.as_str(), mailbox])?;
                 rows.next()?.map(credential).transpose()
             })
-            .await
+        };
+        self.settings.find(&self.settings.credentials, (domain.clone(), mailbox.to_owned()), ask).await
     }
 
     pub(crate) async fn list_credentials(

@@ -1,5 +1,7 @@
 //! DKIM keys. They go with their domain.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use smtp::Domain;
 
@@ -87,23 +89,10 @@ impl Engine {
             .await
     }
 
-    pub(crate) async fn dkim_signers(&self, domain: &Domain) -> Result<Vec<DkimSigner>, StoreError> {
-        let domain = domain.clone();
-        self.readers
-            .run(move |connection| {
-                let mut select = connection.prepare_cached(SIGNERS)?;
-                let mut rows = select.query([domain.as_str()])?;
-                let mut signers = Vec::new();
-                while let Some(row) = rows.next()? {
-                    signers.push(DkimSigner {
-                        id: DkimKeyId(get(row, "id")?),
-                        selector: parsed(row, "selector")?,
-                        private: PrivateKey::new(get(row, "private_key")?),
-                    });
-                }
-                Ok(signers)
-            })
-            .await
+    pub(crate) async fn dkim_signers(&self, domain: &Domain) -> Result<Arc<[DkimSigner]>, StoreError> {
+        let ask = |domain: Domain| self.readers.run(move |connection| signers(connection, &domain).map(Some));
+        let found = self.settings.find(&self.settings.signers, domain.clone(), ask).await?;
+        Ok(found.unwrap_or_default())
     }
 
     pub(crate) async fn set_dkim_key_active(
@@ -158,6 +147,21 @@ impl Engine {
             })
             .await
     }
+}
+
+/// What signs for a domain.
+fn signers(connection: &Connection, domain: &Domain) -> Result<Arc<[DkimSigner]>, StoreError> {
+    let mut select = connection.prepare_cached(SIGNERS)?;
+    let mut rows = select.query([domain.as_str()])?;
+    let mut signers = Vec::new();
+    while let Some(row) = rows.next()? {
+        signers.push(DkimSigner {
+            id: DkimKeyId(get(row, "id")?),
+            selector: parsed(row, "selector")?,
+            private: PrivateKey::new(get(row, "private_key")?),
+        });
+    }
+    Ok(signers.into())
 }
 
 /// Keeps a key of a domain that exists, and gives its number.

@@ -68,8 +68,10 @@ impl Engine {
     }
 
     pub(crate) async fn domain(&self, name: &Domain) -> Result<Option<SendingDomain>, StoreError> {
-        let name = name.clone();
-        self.readers.run(move |connection| Ok(one(connection.prepare_cached(SELECT)?.query([name.as_str()])?)?)).await
+        let ask = |name: Domain| {
+            self.readers.run(move |connection| Ok(one(connection.prepare_cached(SELECT)?.query([name.as_str()])?)?))
+        };
+        self.settings.find(&self.settings.domains, name.clone(), ask).await
     }
 
     pub(crate) async fn list_domains(&self, query: DomainQuery) -> Result<(u64, Vec<SendingDomain>), StoreError> {

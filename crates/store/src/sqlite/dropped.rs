@@ -21,10 +21,10 @@ const AT_ONCE: usize = 250;
 const CODE: u16 = 554;
 
 pub(super) const SOME: &str = "
-    SELECT m.id, r.id, r.attempts FROM message AS m INDEXED BY message_unfinished
+    SELECT m.id, r.id, r.attempts, r.destination FROM message AS m INDEXED BY message_unfinished
     CROSS JOIN recipient AS r INDEXED BY recipient_message ON r.message = m.id
     WHERE m.domain = ?1 AND m.unfinished > 0 AND m.id >= ?2 AND m.accepted_at <= ?3
-        AND r.due_at IS NOT NULL AND r.leased = 0
+        AND r.due_at IS NOT NULL
     ORDER BY m.id LIMIT ?4";
 
 pub(super) const END_WINDOWS: &str = "
@@ -58,9 +58,19 @@ impl Engine {
 /// Drops what waits of the messages from that number on; tells the last of them, and how many recipients it dropped.
 fn drop_some(writing: &Writing<'_>, domain: &Domain, from: i64, begun: Timestamp) -> Result<(i64, usize), StoreError> {
     let mut select = writing.connection.prepare_cached(SOME)?;
-    let values = params![domain.as_str(), from, begun.as_micros(), AT_ONCE as i64];
-    let found = select.query_map(values, |row| Ok((row.get(0)?, RecipientId(row.get(1)?), row.get(2)?)))?;
-    let found: Vec<(i64, RecipientId, u32)> = found.collect::<Result<_, _>>()?;
+    // Those that are being tried are passed over, however many there are.
+    let most = AT_ONCE + writing.leases.borrow().total();
+    let mut rows = select.query(params![domain.as_str(), from, begun.as_micros(), most as i64])?;
+    let mut found = Vec::new();
+    while found.len() < AT_ONCE
+        && let Some(row) = rows.next()?
+    {
+        let (message, recipient, attempts): (i64, _, u32) = (row.get(0)?, RecipientId(row.get(1)?), row.get(2)?);
+        if !writing.leases.borrow().holds(&row.get::<_, String>(3)?, recipient, begun) {
+            found.push((message, recipient, attempts));
+        }
+    }
+    drop(rows);
     let outcome = |(_, recipient, attempts): &(i64, RecipientId, u32)| RecipientOutcome {
         recipient: *recipient,
         state: NewState::Failed,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, named_params, params_from_iter};
+use rusqlite::{Connection, Row, named_params, params, params_from_iter};
 
 use super::filter::{access_path, condition, conditions};
 use super::message::{random_text, summary};
@@ -23,9 +23,7 @@ const INSERT: &str = "
     INSERT INTO event (at, key, message, domain, recipient, kind, severity, reason, attempt_no, code, enhanced_code,
         text, description, session, retry_after, utf8, mx_host, tls, certificate_verified, sending_ip, details,
         last_code, last_text)
-    VALUES (:at, :key, :message, :domain, :recipient, :kind, :severity, :reason, :attempt_no, :code, :enhanced_code,
-        :text, :description, :session, :retry_after, :utf8, :mx_host, :tls, :certificate_verified, :sending_ip,
-        :details, :last_code, :last_text)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)";
 
 const INSERT_DOWNGRADE: &str = "
     INSERT INTO event (at, key, message, domain, recipient, kind, mx_host, details)
@@ -49,31 +47,32 @@ pub(super) fn insert(
     let connection = attempt.and_then(|attempt| attempt.connection.as_ref());
     let at = writing.event_time(now)?;
     writing.counts.add(writing.connection, at, message, domain, recipient, event)?;
-    writing.connection.prepare_cached(INSERT)?.execute(named_params! {
-        ":at": at.as_micros(),
-        ":key": random_text(),
-        ":message": message.0,
-        ":domain": domain,
-        ":recipient": recipient,
-        ":kind": event.kind.as_str(),
-        ":severity": event.severity.map(Severity::as_str),
-        ":reason": event.reason.map(FailureReason::as_str),
-        ":attempt_no": attempt.map(|a| a.attempt_no),
-        ":code": attempt.map(|a| a.code),
-        ":enhanced_code": attempt.and_then(|a| a.enhanced_code).map(|code| code.to_string()),
-        ":text": attempt.map(|a| &a.message),
-        ":description": attempt.map(|a| &a.description),
-        ":session": attempt.map(|a| micros(a.session)),
-        ":retry_after": attempt.and_then(|a| a.retry_after).map(micros),
-        ":utf8": attempt.map(|a| a.utf8),
-        ":mx_host": connection.map(|c| &c.mx_host),
-        ":tls": connection.map(|c| c.tls),
-        ":certificate_verified": connection.map(|c| c.certificate_verified),
-        ":sending_ip": connection.and_then(|c| c.sending_ip).map(|ip| ip.to_string()),
-        ":details": attempt.map(|a| to_json(&a.details)).transpose()?,
-        ":last_code": attempt.and_then(|a| a.last_code),
-        ":last_text": attempt.and_then(|a| a.last_message.as_ref()),
-    })?;
+    // By number: to find 23 parameters by their names takes longer than some of what is written.
+    writing.connection.prepare_cached(INSERT)?.execute(params![
+        at.as_micros(),
+        random_text(),
+        message.0,
+        domain,
+        recipient,
+        event.kind.as_str(),
+        event.severity.map(Severity::as_str),
+        event.reason.map(FailureReason::as_str),
+        attempt.map(|a| a.attempt_no),
+        attempt.map(|a| a.code),
+        attempt.and_then(|a| a.enhanced_code).map(|code| code.to_string()),
+        attempt.map(|a| &a.message),
+        attempt.map(|a| &a.description),
+        attempt.map(|a| micros(a.session)),
+        attempt.and_then(|a| a.retry_after).map(micros),
+        attempt.map(|a| a.utf8),
+        connection.map(|c| &c.mx_host),
+        connection.map(|c| c.tls),
+        connection.map(|c| c.certificate_verified),
+        connection.and_then(|c| c.sending_ip).map(|ip| ip.to_string()),
+        attempt.map(|a| to_json(&a.details)).transpose()?,
+        attempt.and_then(|a| a.last_code),
+        attempt.and_then(|a| a.last_message.as_ref()),
+    ])?;
     Ok(())
 }
 

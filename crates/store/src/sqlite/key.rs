@@ -31,13 +31,13 @@ impl Engine {
     }
 
     pub(crate) async fn find_key(&self, hash: &KeyHash) -> Result<Option<ApiKey>, StoreError> {
-        let hash = hash.0;
-        self.readers
-            .run(move |connection| {
-                let found = connection.prepare_cached(FIND)?.query_row([hash], |row| Ok(key(row))).optional()?;
+        let ask = |hash: KeyHash| {
+            self.readers.run(move |connection| {
+                let found = connection.prepare_cached(FIND)?.query_row([hash.0], |row| Ok(key(row))).optional()?;
                 found.transpose()
             })
-            .await
+        };
+        self.settings.find(&self.settings.keys, *hash, ask).await
     }
 
     pub(crate) async fn list_keys(&self) -> Result<Vec<ApiKey>, StoreError> {

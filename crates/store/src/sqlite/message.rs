@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use smtp::Address;
 
 use super::row::{
@@ -26,9 +26,8 @@ const INSERT_MESSAGE: &str = "
     INSERT INTO message (key, domain, message_id, return_path, header_from, header_to, subject, size, attachments,
         tags, user_variables, require_tls, require_tls_from, skip_verification, skip_verification_from, tls_fallback, tls_failure, tls_tag, dkim,
         method, test_mode, deliver_at, expires_at, copy_plan, tracking, template, api_key, originating_ip, accepted_at, unfinished, wire_kept)
-    VALUES (:key, :domain, :message_id, :return_path, :header_from, :header_to, :subject, :size, :attachments,
-        :tags, :user_variables, :require_tls, :require_tls_from, :skip_verification, :skip_verification_from, :tls_fallback, :tls_failure, :tls_tag, :dkim,
-        :method, :test_mode, :deliver_at, :expires_at, :copy_plan, :tracking, :template, :api_key, :originating_ip, :accepted_at, :unfinished, 1)";
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+        ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, 1)";
 
 const INSERT_WIRE: &str = "INSERT INTO wire (message, content) VALUES (?1, ?2)";
 
@@ -58,14 +57,14 @@ impl Engine {
     }
 
     pub(crate) async fn wire(&self, message: MessageId) -> Result<Option<Bytes>, StoreError> {
-        self.readers
-            .run(move |connection| {
-                let mut statement = connection.prepare_cached(SELECT_WIRE)?;
-                let content = statement.query_row([message.0], |row| row.get::<_, Vec<u8>>(0)).optional()?;
-                Ok(content.map(Bytes::from))
-            })
-            .await
+        self.readers.run(move |connection| wire(connection, message)).await
     }
+}
+
+pub(super) fn wire(connection: &Connection, message: MessageId) -> Result<Option<Bytes>, StoreError> {
+    let mut statement = connection.prepare_cached(SELECT_WIRE)?;
+    let content = statement.query_row([message.0], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    Ok(content.map(Bytes::from))
 }
 
 /// A message with all that can be made ready before the writer's turn.
@@ -88,7 +87,7 @@ impl Prepared {
         let copies = message.copies.take().map(|copies| copy::Prepared::new(copies, message.recipients.len()));
         let copies = copies.transpose()?;
         Ok(Prepared {
-            key: MessageKey(random_text()),
+            key: MessageKey(ordered_text()),
             attachments: to_json(&message.attachments)?,
             tags: to_json(&message.tags)?,
             user_variables: to_json(&message.user_variables)?,
@@ -104,6 +103,7 @@ impl Prepared {
 
     fn insert(&self, writing: &Writing<'_>, now: Timestamp) -> Result<MessageKey, StoreError> {
         let id = self.insert_message(writing, now)?;
+        writing.counts.know(id, if self.tells.is_empty() { Some(&self.tags) } else { None });
         if !self.tells.is_empty() {
             dsn::take(writing, id, &self.tells)?;
         }
@@ -122,38 +122,38 @@ impl Prepared {
     fn insert_message(&self, writing: &Writing<'_>, now: Timestamp) -> Result<MessageId, StoreError> {
         let message = &self.message;
         let unfinished = if message.test_mode { 0 } else { message.recipients.len() as u64 };
-        writing.connection.prepare_cached(INSERT_MESSAGE)?.execute(named_params! {
-            ":key": self.key.0,
-            ":domain": message.domain.as_str(),
-            ":message_id": message.message_id,
-            ":return_path": message.return_path,
-            ":header_from": message.header_from,
-            ":header_to": message.header_to,
-            ":subject": message.subject,
-            ":size": number(message.size),
-            ":attachments": self.attachments,
-            ":tags": self.tags,
-            ":user_variables": self.user_variables,
-            ":require_tls": message.tls.policy.require_tls(),
-            ":require_tls_from": source_word(message.tls.require_tls_from),
-            ":skip_verification": message.tls.policy.skip_verification(),
-            ":skip_verification_from": source_word(message.tls.skip_verification_from),
-            ":tls_fallback": message.tls.fallback.as_str(),
-            ":tls_failure": message.tls.when_left.as_str(),
-            ":tls_tag": message.tls.tag.as_str(),
-            ":dkim": message.dkim,
-            ":method": message.method.as_str(),
-            ":test_mode": message.test_mode,
-            ":deliver_at": message.deliver_at.map(Timestamp::as_micros),
-            ":expires_at": message.expires_at.map(Timestamp::as_micros),
-            ":copy_plan": self.copies.as_ref().map(|copies| &copies.plan),
-            ":template": message.template.as_ref().map(to_json).transpose()?,
-            ":tracking": message.tracking.as_ref().map(to_json).transpose()?,
-            ":api_key": message.api_key_id,
-            ":originating_ip": message.originating_ip.map(|ip| ip.to_string()),
-            ":accepted_at": now.as_micros(),
-            ":unfinished": number(unfinished),
-        })?;
+        writing.connection.prepare_cached(INSERT_MESSAGE)?.execute(params![
+            self.key.0,
+            message.domain.as_str(),
+            message.message_id,
+            message.return_path,
+            message.header_from,
+            message.header_to,
+            message.subject,
+            number(message.size),
+            self.attachments,
+            self.tags,
+            self.user_variables,
+            message.tls.policy.require_tls(),
+            source_word(message.tls.require_tls_from),
+            message.tls.policy.skip_verification(),
+            source_word(message.tls.skip_verification_from),
+            message.tls.fallback.as_str(),
+            message.tls.when_left.as_str(),
+            message.tls.tag.as_str(),
+            message.dkim,
+            message.method.as_str(),
+            message.test_mode,
+            message.deliver_at.map(Timestamp::as_micros),
+            message.expires_at.map(Timestamp::as_micros),
+            self.copies.as_ref().map(|copies| &copies.plan),
+            message.tracking.as_ref().map(to_json).transpose()?,
+            message.template.as_ref().map(to_json).transpose()?,
+            message.api_key_id,
+            message.originating_ip.map(|ip| ip.to_string()),
+            now.as_micros(),
+            number(unfinished),
+        ])?;
         Ok(MessageId(writing.connection.last_insert_rowid()))
     }
 
@@ -224,6 +224,14 @@ fn test_mode_attempt() -> AttemptRecord {
 /// Text that nobody can guess, for use in URLs: 128 bits.
 pub(crate) fn random_text() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+}
+
+/// The same with the time before it, so that names of the same time lie together in their index.
+fn ordered_text() -> String {
+    let mut octets = [0; 22];
+    octets[..6].copy_from_slice(&Timestamp::now().as_micros().to_be_bytes()[1..7]);
+    octets[6..].copy_from_slice(&rand::random::<[u8; 16]>());
+    URL_SAFE_NO_PAD.encode(octets)
 }
 
 /// What is told about a message; `None` when it was purged.

@@ -3,6 +3,8 @@
 //! - [`open`]: directory, lock, file, connections.
 //! - [`schema`]: the tables, and the steps from older ones.
 //! - [`writer`]: group commit. Every change goes through it.
+//! - [`broken`]: what a failed sync means.
+//! - [`settings`]: what is given from memory, until something changes.
 //! - [`reserve`]: room for what must still be written when the disk is full.
 //! - [`readers`]: the connections that read.
 //! - [`inspect`](mod@inspect): a look from outside that changes nothing.
@@ -12,6 +14,7 @@
 //!   [`bounce`], [`complaint`], [`tracking`], [`dsn`].
 
 mod bounce;
+mod broken;
 mod claim;
 mod complaint;
 mod copy;
@@ -26,6 +29,9 @@ mod figures;
 mod filter;
 mod inspect;
 mod key;
+mod known;
+mod leases;
+mod load;
 mod message;
 mod open;
 mod posture;
@@ -39,6 +45,7 @@ mod rotation;
 mod row;
 mod schema;
 mod secret;
+mod settings;
 mod site;
 mod stored;
 mod sts;
@@ -63,6 +70,9 @@ use crate::{Location, Role, Stats, StoreError};
 
 /// How long one waits for another process (a command beside the server) to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a transaction waits for more operations while they come in crowds. What a transaction costs beside its
+/// operations, its sync first, is as much as a dozen of them.
+const GATHER: Duration = Duration::from_millis(1);
 /// Most operations in one transaction.
 const OPERATIONS_PER_COMMIT: usize = 512;
 /// About how many octets of content go into one transaction.
@@ -74,7 +84,7 @@ const READERS: usize = 4;
 /// How long one search may take. A long one also keeps the log of changes from being folded into the file.
 const READ_TIME: Duration = Duration::from_secs(10);
 /// Size of the log of changes, in pages of 4 KiB, at which it is folded into the file.
-const PAGES_BETWEEN_CHECKPOINTS: i64 = 4000;
+const PAGES_BETWEEN_CHECKPOINTS: i32 = 4000;
 /// To how many octets the log of changes is cut when it begins anew.
 const LOG_KEPT: u64 = 32 << 20;
 /// At how many octets the writer waits for those who read, so that the log can begin anew.
@@ -85,6 +95,7 @@ const LOG_AT_MOST: u64 = 2 * LOG_KEPT;
 pub(crate) struct Engine {
     writer: writer::Writer,
     readers: readers::Readers,
+    settings: settings::Settings,
 }
 
 impl Engine {
@@ -109,6 +120,10 @@ impl Engine {
     pub(crate) async fn close(&self) {
         self.readers.close();
         self.writer.close().await;
+    }
+
+    pub(crate) fn health(&self) -> Result<(), StoreError> {
+        self.writer.health()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -3,6 +3,7 @@
 //! Every outcome adds to two rows, one of its hour and one of its day, in the transaction that records it. So a week is
 //! read from seven days and the hours at its ends, never from events (`docs/tls-posture.md` has the figures).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -104,6 +105,7 @@ pub(super) struct Tally {
 /// What is counted together.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
+    hour: i64,
     domain: String,
     destination: String,
     way: Way,
@@ -116,11 +118,14 @@ struct Sum {
     messages: BTreeSet<i64>,
     example: Recorded,
     details: Value,
+    /// When the last of them was, and in which order they came first: a habit depends on it.
+    at: Timestamp,
+    order: usize,
 }
 
 impl Tally {
     /// Counts the attempt that `events` tell of. An event that only says why there was none, or no further one, is none.
-    pub(super) fn add(&mut self, recorded: &Recorded, events: &[NewEvent]) {
+    pub(super) fn add(&mut self, now: Timestamp, recorded: &Recorded, events: &[NewEvent]) {
         use FailureReason::{Dropped, Old, SuppressBounce, SuppressComplaint, SuppressUnsubscribe};
         const NO_ATTEMPT: [FailureReason; 5] = [Old, SuppressBounce, SuppressUnsubscribe, SuppressComplaint, Dropped];
         let is_attempt = |event: &&NewEvent| {
@@ -130,26 +135,52 @@ impl Tally {
         let Some(attempt) = &event.attempt else { return };
         let mx_host = attempt.connection.as_ref().map(|connection| cut(&connection.mx_host)).unwrap_or_default();
         let key = Key {
+            hour: Span::Hour.start(now).as_micros(),
             domain: recorded.domain.clone(),
             destination: recorded.destination.clone(),
             way: way_of(event.kind, attempt),
             mx_host,
         };
+        let order = self.counts.len();
         let sum = self.counts.entry(key).or_insert_with(|| Sum {
             recipients: 0,
             messages: BTreeSet::new(),
             example: recorded.clone(),
             details: attempt.details.clone(),
+            at: now,
+            order,
         });
+        sum.at = sum.at.max(now);
         sum.recipients += 1;
         sum.messages.insert(recorded.message.0);
     }
 
+    /// Adds what came after it.
+    pub(super) fn merge(&mut self, later: Tally) {
+        let before = self.counts.len();
+        for (key, more) in later.counts {
+            match self.counts.entry(key) {
+                Entry::Vacant(entry) => {
+                    let order = before + more.order;
+                    entry.insert(Sum { order, ..more });
+                }
+                Entry::Occupied(mut entry) => {
+                    let sum = entry.get_mut();
+                    sum.at = sum.at.max(more.at);
+                    sum.recipients += more.recipients;
+                    sum.messages.extend(more.messages);
+                }
+            }
+        }
+    }
+
     /// Writes it all down, and the events of what it tells.
-    pub(super) fn write(&self, writing: &Writing<'_>, now: Timestamp) -> Result<(), StoreError> {
-        for (key, sum) in &self.counts {
-            add(writing, now, key, sum)?;
-            look_back(writing, now, key, sum)?;
+    pub(super) fn write(&self, writing: &Writing<'_>) -> Result<(), StoreError> {
+        let mut counts: Vec<(&Key, &Sum)> = self.counts.iter().collect();
+        counts.sort_by_key(|(_, sum)| sum.order);
+        for (key, sum) in counts {
+            add(writing, sum.at, key, sum)?;
+            look_back(writing, sum.at, key, sum)?;
         }
         Ok(())
     }
@@ -290,8 +321,14 @@ impl History {
             && newest.is_some_and(|age| age < REWRITTEN_EVERY)
     }
 
-    fn delivered(&mut self, now: Timestamp, verified: bool, facts: &Value) -> Result<(), StoreError> {
-        self.recent.insert(0, (now.as_micros(), verified));
+    /// When that is no longer enough.
+    fn written_again_at(&self) -> Timestamp {
+        let newest = self.recent.first().map_or(i64::MIN, |(at, _)| *at);
+        Timestamp::from_micros(newest) + REWRITTEN_EVERY
+    }
+
+    fn delivered(&mut self, now: Timestamp, verified: bool, times: usize, facts: &Value) -> Result<(), StoreError> {
+        self.recent.splice(0..0, std::iter::repeat_n((now.as_micros(), verified), times));
         self.recent.truncate(downgrade::DELIVERIES);
         if verified {
             self.before = Some(to_json(facts)?);
@@ -319,6 +356,12 @@ fn look_back(writing: &Writing<'_>, now: Timestamp, key: &Key, sum: &Sum) -> Res
     if key.mx_host.is_empty() {
         return Ok(());
     }
+    let (is_delivered, verified) = (key.way.ending == Ending::Delivered, observed == Observed::Verified);
+    let of = (key.domain.as_str(), key.destination.as_str());
+    // What is like the last three deliveries is no downgrade, and nothing new.
+    if is_delivered && writing.known.borrow().is_habit(of, &key.mx_host, verified, now) {
+        return Ok(());
+    }
     let mut host = History::read(writing, key, &key.mx_host)?;
     let mut destination = History::read(writing, key, "")?;
     let habit = downgrade::downgraded(observed, &host.past(now), &destination.past(now));
@@ -330,14 +373,20 @@ fn look_back(writing: &Writing<'_>, now: Timestamp, key: &Key, sum: &Sum) -> Res
         destination.told_at = Some(now.as_micros());
         is_changed = true;
     }
-    let is_delivered = key.way.ending == Ending::Delivered;
-    let verified = observed == Observed::Verified;
+    // As many as were counted together, as if each had been looked at by itself.
+    let times = sum.messages.len().min(downgrade::DELIVERIES);
+    if is_delivered && host.says_so_already(now, verified) && destination.says_so_already(now, verified) {
+        let until = host.written_again_at().min(destination.written_again_at());
+        writing.known.borrow_mut().put_habit(of, &key.mx_host, verified, until);
+    } else {
+        writing.known.borrow_mut().forget_habits(of);
+    }
     if is_delivered && !host.says_so_already(now, verified) {
-        host.delivered(now, verified, &facts(now, key, sum))?;
+        host.delivered(now, verified, times, &facts(now, key, sum))?;
         host.write(writing, now, key, &key.mx_host)?;
     }
     if is_delivered && !destination.says_so_already(now, verified) {
-        destination.delivered(now, verified, &facts(now, key, sum))?;
+        destination.delivered(now, verified, times, &facts(now, key, sum))?;
         is_changed = true;
     }
     if is_changed {

@@ -1,12 +1,12 @@
 //! The queue: what became of recipients that were claimed, and what is due next.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 use smtp::EnhancedCode;
 
-use super::posture::{Recorded, Tally};
-use super::row::get;
+use super::posture::Recorded;
+use super::row::{get, time};
 use super::writer::Writing;
 use super::{Engine, dsn, event, site, suppression};
 use crate::{
@@ -26,16 +26,18 @@ pub(super) const NEXT_DUE: &str = "
     WHERE prompt = ?1 AND due_at > ?2 ORDER BY due_at LIMIT 1";
 
 const RECIPIENT: &str = "
-    SELECT r.message, r.destination, r.address, r.state, r.next_attempt_at, m.domain
+    SELECT r.message, r.destination, r.address, r.state, r.next_attempt_at, m.domain, m.tags,
+        EXISTS (SELECT 1 FROM dsn WHERE dsn.message = m.id) AS has_dsn,
+        EXISTS (SELECT 1 FROM notification WHERE notification.message = m.id) AS is_notification
     FROM recipient r JOIN message m ON m.id = r.message WHERE r.id = ?1";
 
 const FINISH: &str =
     "UPDATE recipient SET state = ?2, due_at = NULL, leased = 0, attempts = attempts + 1 WHERE id = ?1";
 const DEFER: &str = "
     UPDATE recipient SET next_attempt_at = ?2, due_at = ?2, leased = 0, attempts = attempts + 1 WHERE id = ?1";
-const RELEASE: &str = "UPDATE recipient SET due_at = next_attempt_at, leased = 0 WHERE id = ?1";
 const ONE_LESS_UNFINISHED: &str = "UPDATE message SET unfinished = unfinished - 1 WHERE id = ?1";
 
+/// Older servers wrote leases down.
 const RELEASE_ALL: &str = "UPDATE recipient SET due_at = next_attempt_at, leased = 0 WHERE leased = 1";
 
 const COUNT: &str = "SELECT count(*) FROM recipient INDEXED BY recipient_due WHERE due_at IS NOT NULL";
@@ -54,13 +56,13 @@ impl Engine {
             .await
     }
 
-    pub(crate) async fn record(&self, now: Timestamp, outcomes: Vec<RecipientOutcome>) -> Result<(), StoreError> {
+    pub(crate) async fn record(&self, now: Timestamp, outcomes: Arc<[RecipientOutcome]>) -> Result<(), StoreError> {
         let octets = OCTETS_PER_OUTCOME * outcomes.len();
-        self.writer.run(octets, move |writing| record_all(writing, now, &outcomes)).await
+        self.writer.run_traffic(octets, move |writing| record_all(writing, now, &outcomes)).await
     }
 
     pub(crate) async fn release_leases(&self) -> Result<u64, StoreError> {
-        self.writer.run(0, release_all).await
+        self.writer.run_traffic(0, release_all).await
     }
 
     pub(crate) async fn queued(&self) -> Result<u64, StoreError> {
@@ -117,15 +119,12 @@ pub(super) fn record_all(
     now: Timestamp,
     outcomes: &[RecipientOutcome],
 ) -> Result<(), StoreError> {
-    let mut destinations = BTreeSet::new();
-    let mut tally = Tally::default();
     for outcome in outcomes {
-        let Some(recorded) = record_one(writing, now, outcome)? else { continue };
-        tally.add(&recorded, &outcome.events);
-        destinations.insert(recorded.destination);
+        if let Some(recorded) = record_one(writing, now, outcome)? {
+            writing.tally(|tally| tally.add(now, &recorded, &outcome.events));
+        }
     }
-    tally.write(writing, now)?;
-    site::refresh(writing, destinations.iter().map(String::as_str))
+    Ok(())
 }
 
 /// Writes one outcome and returns whose it is.
@@ -140,41 +139,67 @@ fn record_one(
     let mut rows = select.query([id])?;
     let Some(row) = rows.next()? else {
         tracing::warn!(recipient = id, "an outcome for a recipient that is not there");
+        writing.leases.borrow_mut().forget(outcome.recipient);
         return Ok(None);
     };
+    let destination: String = get(row, "destination")?;
+    writing.leases.borrow_mut().end(&destination, outcome.recipient);
     if get::<String>(row, "state")? != "queued" {
         tracing::warn!(recipient = id, "a late outcome for a recipient that is finished");
         return Ok(None);
     }
     let message = MessageId(get(row, "message")?);
-    match outcome.state {
+    let due = match outcome.state {
         NewState::Delivered | NewState::Relayed | NewState::Failed | NewState::Bounced => {
             let is_delivered = matches!(outcome.state, NewState::Delivered | NewState::Relayed);
             let state = if is_delivered { "delivered" } else { "failed" };
             connection.prepare_cached(FINISH)?.execute(params![id, state])?;
             connection.prepare_cached(ONE_LESS_UNFINISHED)?.execute([message.0])?;
+            None
         }
         NewState::Deferred { until } => {
             connection.prepare_cached(DEFER)?.execute(params![id, until.as_micros()])?;
+            Some(until)
         }
-        NewState::Released => {
-            connection.prepare_cached(RELEASE)?.execute([id])?;
-        }
-    }
+        NewState::Released => Some(time(row, "next_attempt_at")?),
+    };
+    is_free(writing, &destination, due)?;
     let (domain, address): (String, String) = (get(row, "domain")?, get(row, "address")?);
+    if !outcome.events.is_empty() {
+        let tags = if get(row, "is_notification")? { None } else { Some(get::<String>(row, "tags")?) };
+        writing.counts.know(message, tags.as_deref());
+    }
     for new in &outcome.events {
         event::insert(writing, now, message, &domain, &address, new)?;
     }
-    dsn::tell(writing, now, message, id, outcome.state, &outcome.events)?;
+    if get(row, "has_dsn")? {
+        dsn::tell(writing, now, message, id, outcome.state, &outcome.events)?;
+    }
     if outcome.state == NewState::Bounced {
         suppression::bounced(writing, now, &domain, &address, &outcome.events)?;
     }
-    Ok(Some(Recorded { message, domain, destination: get(row, "destination")?, address }))
+    Ok(Some(Recorded { message, domain, destination, address }))
+}
+
+/// Nobody has a recipient any more, who is due then if he is not finished.
+///
+/// The line of his destination is never later than what waits there. While others of it are being tried it may be
+/// earlier, which the next claim puts right; when nobody is, it is brought up to date.
+fn is_free(writing: &Writing<'_>, destination: &str, due: Option<Timestamp>) -> Result<(), StoreError> {
+    if writing.leases.borrow().count(destination) == 0 {
+        writing.touch(destination);
+    }
+    match due {
+        Some(due) => site::due_no_later_than(writing, destination, due),
+        None => Ok(()),
+    }
 }
 
 /// Frees what is leased, and writes the lines of all destinations and sites anew.
 fn release_all(writing: &Writing<'_>) -> Result<u64, StoreError> {
-    let released = writing.connection.prepare_cached(RELEASE_ALL)?.execute([])?;
+    let released = writing.leases.borrow().total();
+    writing.leases.borrow_mut().clear();
+    writing.connection.prepare_cached(RELEASE_ALL)?.execute([])?;
     site::find_all(writing)?;
     Ok(released as u64)
 }

@@ -40,9 +40,10 @@ INSERT INTO site (name, due_at, not_before, prompt) SELECT site, min(due_at), 0,
 CREATE INDEX message_expires ON message (expires_at) WHERE expires_at IS NOT NULL AND unfinished > 0;
 ";
 
+/// Read until one is found that nobody has.
 pub(super) const FIRST_DUE_OF_DESTINATION: &str = "
-    SELECT due_at FROM recipient INDEXED BY recipient_due
-    WHERE destination = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+    SELECT id, due_at FROM recipient INDEXED BY recipient_due
+    WHERE destination = ?1 AND due_at IS NOT NULL ORDER BY due_at";
 pub(super) const FIRST_DUE_OF_SITE: &str = "
     SELECT due_at FROM destination INDEXED BY destination_site
     WHERE site = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
@@ -93,8 +94,8 @@ pub(super) const FORGET_IDLE: [&str; 2] = [
 ];
 
 impl Engine {
-    pub(crate) async fn note_site(&self, note: SiteNote) -> Result<(), StoreError> {
-        self.writer.run(0, move |writing| note_site(writing, &note)).await
+    pub(crate) async fn note_sites(&self, notes: Vec<SiteNote>) -> Result<(), StoreError> {
+        self.writer.run_traffic(0, move |writing| notes.iter().try_for_each(|note| note_site(writing, note))).await
     }
 
     /// Forgets the destinations and sites that have nothing queued.
@@ -171,13 +172,28 @@ pub(super) fn refresh<'a>(
 /// The site of the destination, if it had a line or has one now.
 fn refresh_destination(writing: &Writing<'_>, name: &str) -> Result<Option<String>, StoreError> {
     let connection = writing.connection;
-    let first: Option<i64> =
-        connection.prepare_cached(FIRST_DUE_OF_DESTINATION)?.query_row([name], |row| row.get(0)).optional()?;
-    let site = match first {
+    let site = match first_due(writing, name)? {
         Some(due) => connection.prepare_cached(SET_DESTINATION)?.query_row(params![name, due], |row| row.get(0)),
         None => connection.prepare_cached(DESTINATION_IS_IDLE)?.query_row([name], |row| row.get(0)),
     };
     Ok(site.optional()?)
+}
+
+/// When somebody may take something of a destination next: what waits there, or the end of the lease of who took it.
+pub(super) fn first_due(writing: &Writing<'_>, name: &str) -> Result<Option<i64>, StoreError> {
+    let leases = writing.leases.borrow();
+    let leased = leases.of(name);
+    let mut select = writing.connection.prepare_cached(FIRST_DUE_OF_DESTINATION)?;
+    let mut rows = select.query([name])?;
+    let mut first = leased.and_then(|leased| leased.values().min().copied());
+    while let Some(row) = rows.next()? {
+        let (id, due): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if leased.is_none_or(|leased| !leased.contains_key(&id)) {
+            first = Some(first.map_or(due, |first| first.min(due)));
+            break;
+        }
+    }
+    Ok(first)
 }
 
 /// Brings the line of a site up to date with its destinations.

@@ -39,7 +39,7 @@ impl Engine {
         let (domain, cached) = (domain.clone(), cached.clone());
         let file = cached.policy.to_string();
         self.writer
-            .run(file.len(), move |writing| {
+            .run_traffic(file.len(), move |writing| {
                 let Cached { id, fetched_at, refresh_at, used_at, .. } = &cached;
                 let (fetched_at, expires_at) = (micros(*fetched_at), micros(cached.expires_at()));
                 writing.connection.prepare_cached(PUT)?.execute(params![
@@ -71,7 +71,7 @@ impl Engine {
         let (domain, id) = (domain.clone(), cached.id.clone());
         let times = [cached.fetched_at, cached.refresh_at, cached.used_at].map(micros);
         self.writer
-            .run(0, move |writing| {
+            .run_traffic(0, move |writing| {
                 let [fetched_at, refresh_at, used_at] = times;
                 let values = params![domain.as_str(), id.as_str(), fetched_at, refresh_at, used_at];
                 writing.connection.prepare_cached(NOTE)?.execute(values)?;
@@ -106,7 +106,7 @@ impl Engine {
     pub(crate) async fn forget_expired_sts_policies(&self, now: UnixSeconds) -> Result<(), StoreError> {
         let now = micros(now);
         self.writer
-            .run(0, move |writing| {
+            .run_traffic(0, move |writing| {
                 writing.connection.prepare_cached(FORGET)?.execute([now])?;
                 Ok(())
             })

@@ -171,7 +171,7 @@ fn together(mut tags: Vec<String>, more: &[String]) -> Vec<String> {
     if everything { vec![EVERY_TAG.to_owned()] } else { tags }
 }
 
-fn listed(connection: &Connection, domain: &str, subject: &str) -> Result<Listed, StoreError> {
+pub(super) fn listed(connection: &Connection, domain: &str, subject: &str) -> Result<Listed, StoreError> {
     let mut select = connection.prepare_cached(OF_ADDRESS)?;
     let mut rows = select.query([domain, subject])?;
     let mut listed = Listed::default();

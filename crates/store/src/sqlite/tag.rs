@@ -75,7 +75,7 @@ impl Engine {
                 let domains: Vec<String> =
                     delete.query_map(params![domain, name], |row| row.get(0))?.collect::<Result<_, _>>()?;
                 for domain in &domains {
-                    traffic::forget_tag(writing.connection, domain, &name)?;
+                    traffic::forget_tag(writing, domain, &name)?;
                 }
                 Ok(!domains.is_empty())
             })

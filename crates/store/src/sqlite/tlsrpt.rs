@@ -103,7 +103,7 @@ const ONE_DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Engine {
     pub(crate) async fn count_tls(&self, counts: Vec<TlsCount>) -> Result<(), StoreError> {
-        self.writer.run(0, move |writing| counts.iter().try_for_each(|count| add(writing, count))).await
+        self.writer.run_traffic(0, move |writing| counts.iter().try_for_each(|count| add(writing, count))).await
     }
 
     pub(crate) async fn tls_days(&self, before: Day, limit: usize) -> Result<Vec<(Day, Domain)>, StoreError> {

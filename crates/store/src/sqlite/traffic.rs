@@ -10,6 +10,7 @@ use std::rc::Rc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Engine;
+use super::known::ToldApart;
 use super::row::{get, number, time};
 use super::writer::Writing;
 use crate::posture::Protected;
@@ -157,6 +158,11 @@ impl Counts {
         Ok(())
     }
 
+    /// Tells the tags of a message, as they are kept; `None` of a notification. Whoever knows them saves a look.
+    pub(super) fn know(&self, message: MessageId, tags: Option<&str>) {
+        self.tags.borrow_mut().entry(message.0).or_insert_with(|| tags.map(each_once));
+    }
+
     /// The tags of a message, each once and in lower case; `None` when it is a notification.
     fn tags_of(&self, connection: &Connection, message: MessageId) -> Result<Option<Rc<[String]>>, StoreError> {
         if let Some(known) = self.tags.borrow().get(&message.0) {
@@ -164,12 +170,7 @@ impl Counts {
         }
         let json: Option<String> =
             connection.prepare_cached(TAGS_OF_MESSAGE)?.query_row([message.0], |row| row.get(0)).optional()?;
-        let tags: Option<Rc<[String]>> = json.map(|json| {
-            // An outcome must be recorded whatever else is damaged.
-            let tags: Vec<String> = serde_json::from_str(&json).unwrap_or_default();
-            let tags: BTreeSet<String> = tags.iter().map(|tag| tag.to_lowercase()).collect();
-            tags.into_iter().filter(|tag| !tag.is_empty()).collect()
-        });
+        let tags = json.as_deref().map(each_once);
         self.tags.borrow_mut().insert(message.0, tags.clone());
         Ok(tags)
     }
@@ -193,7 +194,8 @@ impl Counts {
     }
 
     /// Writes down what was kept, as the last thing before the commit, and says what happened.
-    pub(super) fn write(&self, connection: &Connection) -> Result<BTreeMap<What, u64>, rusqlite::Error> {
+    pub(super) fn write(&self, writing: &Writing<'_>) -> Result<BTreeMap<What, u64>, rusqlite::Error> {
+        let connection = writing.connection;
         let added = self.kept.take();
         let mut happened = BTreeMap::new();
         for (key, count) in added.counts.iter().filter(|(key, _)| key.slice == Slice::All) {
@@ -208,13 +210,10 @@ impl Counts {
         }
         let mut add = connection.prepare_cached(ADD)?;
         for ((resolution, key), count) in &counts {
-            let Key { hour: start, slice, domain, value, what } = key;
+            let value =
+                if !key.value.is_empty() && is_told_apart(writing, *resolution, key)? { &key.value } else { "" };
+            let Key { hour: start, slice, domain, what, .. } = key;
             let (resolution, slice) = (resolution.as_str(), slice.as_str());
-            let value = match value.as_str() {
-                "" => "",
-                value if is_told_apart(connection, resolution, slice, domain, value, *start)? => value,
-                _ => "",
-            };
             let What { kind, severity, reason, protected, first_attempt } = what;
             let of = params![
                 resolution,
@@ -241,20 +240,28 @@ impl Counts {
     }
 }
 
+fn each_once(json: &str) -> Rc<[String]> {
+    // An outcome must be recorded whatever else is damaged.
+    let tags: Vec<String> = serde_json::from_str(json).unwrap_or_default();
+    let tags: BTreeSet<String> = tags.iter().map(|tag| tag.to_lowercase()).collect();
+    tags.into_iter().filter(|tag| !tag.is_empty()).collect()
+}
+
 /// Whether a value has rows of its own in a part, or may have.
-fn is_told_apart(
-    connection: &Connection,
-    resolution: &str,
-    slice: &str,
-    domain: &str,
-    value: &str,
-    start: i64,
-) -> Result<bool, rusqlite::Error> {
-    if connection.prepare_cached(IS_TOLD)?.exists(params![resolution, slice, domain, value, start])? {
+fn is_told_apart(writing: &Writing<'_>, resolution: Resolution, key: &Key) -> Result<bool, rusqlite::Error> {
+    let Key { hour: start, slice, domain, value, .. } = key;
+    let known = ToldApart { resolution, start: *start, slice: *slice, domain: domain.clone(), value: value.clone() };
+    if writing.known.borrow().is_told_apart(&known) {
         return Ok(true);
     }
+    let (connection, resolution, slice) = (writing.connection, resolution.as_str(), slice.as_str());
+    let is_told = connection.prepare_cached(IS_TOLD)?.exists(params![resolution, slice, domain, value, start])?;
     let of = params![resolution, slice, domain, start, number(VALUES as u64)];
-    Ok(connection.prepare_cached(ONE_MORE_VALUE)?.execute(of)? > 0)
+    let may_be = is_told || connection.prepare_cached(ONE_MORE_VALUE)?.execute(of)? > 0;
+    if may_be {
+        writing.known.borrow_mut().tell_apart(known);
+    }
+    Ok(may_be)
 }
 
 fn what(event: &NewEvent) -> What {
@@ -385,10 +392,11 @@ fn purge_some(writing: &Writing<'_>, now: Timestamp) -> Result<bool, StoreError>
 }
 
 /// Deletes what was counted of a tag.
-pub(super) fn forget_tag(connection: &Connection, domain: &str, tag: &str) -> Result<(), StoreError> {
+pub(super) fn forget_tag(writing: &Writing<'_>, domain: &str, tag: &str) -> Result<(), StoreError> {
+    writing.known.borrow_mut().clear();
     const FORGET: &str = "DELETE FROM traffic WHERE resolution = ?1 AND slice = 'tag' AND domain = ?2 AND value = ?3";
     for resolution in Resolution::ALL {
-        connection.prepare_cached(FORGET)?.execute(params![resolution.as_str(), domain, tag])?;
+        writing.connection.prepare_cached(FORGET)?.execute(params![resolution.as_str(), domain, tag])?;
     }
     Ok(())
 }

@@ -197,7 +197,7 @@ impl Engine {
     }
 
     pub(crate) async fn told(&self, id: WebhookId, told: Told) -> Result<(), StoreError> {
-        self.writer.run(0, move |writing| write_told(writing, id, &told)).await
+        self.writer.run_traffic(0, move |writing| write_told(writing, id, &told)).await
     }
 
     pub(crate) async fn signing_key(&self, or: String) -> Result<String, StoreError> {

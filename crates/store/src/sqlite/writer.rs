@@ -1,28 +1,41 @@
 //! Group commit: one thread takes every operation that waits, does all of them in one transaction, and answers them
 //! after one sync of the disk.
 //!
-//! Each operation has its own savepoint, so that one that fails takes nothing of the others with it. Nobody is
-//! answered before the commit.
+//! An operation that fails takes nothing of the others with it: the batch is then done once more, each operation in a
+//! savepoint of its own. Nobody is answered before the commit.
+//!
+//! What many operations of a batch change is changed once for all of them, as the last thing before the commit.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::sync::{mpsc, oneshot};
 
+use super::broken::{self, Broken};
+use super::known::Known;
+use super::leases::Leases;
 use super::open::Identity;
+use super::posture::Tally;
 use super::readers::Gate;
 use super::reserve::Reserve;
+use super::settings::{Changes, Work};
+use super::site;
 use super::traffic::Counts;
-use super::{LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING};
+use super::{
+    GATHER, LOG_AT_MOST, OCTETS_PER_COMMIT, OPERATIONS_PER_COMMIT, OPERATIONS_WAITING, PAGES_BETWEEN_CHECKPOINTS,
+};
 use crate::figures::Happened;
+use crate::traffic::What;
 use crate::{Stats, StoreError, Timestamp};
 
 /// The way to the thread that writes.
@@ -39,23 +52,43 @@ struct Counters {
     commits: AtomicU64,
     failed_commits: AtomicU64,
     happened: Happened,
+    broken: Broken,
+    /// How long the log of changes is, in pages.
+    log_pages: AtomicI32,
 }
 
 impl Writer {
     /// Starts the thread. A server's lock is held until the thread has ended.
     pub(super) fn start(
-        connection: Connection,
+        mut connection: Connection,
         path: PathBuf,
         server: Option<(File, Reserve)>,
         gate: Gate,
+        changes: Changes,
     ) -> io::Result<Writer> {
         let (lock, reserve) = server.unzip();
         let (sender, receiver) = mpsc::channel(OPERATIONS_WAITING);
         let counters = Arc::new(Counters::default());
+        // In the place of SQLite's own hook, which moves the log inside of a commit and tells nobody when that fails.
+        let log_pages = counters.clone();
+        let note = move |_: &mut Wal, pages| {
+            log_pages.log_pages.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(note)).map_err(io::Error::other)?;
         let log = PathBuf::from(format!("{}-wal", path.display()));
         let files = [Identity::of(path)?, Identity::of(log)?];
-        let committer =
-            Committer { connection, files, reserve, counters: counters.clone(), gate, fold_at: LOG_AT_MOST };
+        let committer = Committer {
+            connection,
+            files,
+            reserve,
+            counters: counters.clone(),
+            gate,
+            changes,
+            fold_at: LOG_AT_MOST,
+            leases: RefCell::default(),
+            known: RefCell::default(),
+        };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             committer.run(receiver);
             drop(lock);
@@ -70,7 +103,16 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(false, octets, work).await
+        self.submit(Work::Any, octets, work).await
+    }
+
+    /// The same for what changes no setting, so that those in memory stay.
+    pub(super) async fn run_traffic<T, F>(&self, octets: usize, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(Work::Traffic, octets, work).await
     }
 
     /// The same for new mail, which is refused as long as nothing is in reserve for the mail that is there.
@@ -79,18 +121,19 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.submit(true, octets, work).await
+        self.submit(Work::NewMail, octets, work).await
     }
 
-    async fn submit<T, F>(&self, new_mail: bool, octets: usize, work: F) -> Result<T, StoreError>
+    async fn submit<T, F>(&self, about: Work, octets: usize, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let closed = || StoreError::Unavailable("it was closed".to_owned());
+        self.health()?;
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { new_mail, octets, work, outcome: None, reply };
+        let pending = Pending { about, octets, work, outcome: None, reply };
         sender.send(Box::new(pending)).await.map_err(|_| closed())?;
         drop(sender);
         answer.await.map_err(|_| StoreError::Unavailable("the writer has stopped".to_owned()))?
@@ -106,6 +149,17 @@ impl Writer {
                 tracing::error!("the store's writer did not end in order");
             }
         }
+    }
+
+    /// Why nothing is kept any more, if that is so.
+    pub(super) fn health(&self) -> Result<(), StoreError> {
+        self.counters.broken.check()
+    }
+
+    /// Has the next sync fail.
+    #[cfg(test)]
+    pub(super) fn fail_next_sync(&self) {
+        self.counters.broken.fail_next_sync();
     }
 
     /// What happened, and how long it took.
@@ -128,9 +182,70 @@ pub(super) struct Writing<'a> {
     last_event: Cell<Option<i64>>,
     /// What the events of this transaction add to the counts.
     pub(super) counts: Counts,
+    /// Who is taken.
+    pub(super) leases: &'a RefCell<Leases>,
+    /// What need not be read again.
+    pub(super) known: &'a RefCell<Known>,
+    /// What operations that went well leave to be written.
+    kept: RefCell<Gathered>,
+    /// What those since then leave.
+    pending: RefCell<Gathered>,
 }
 
-impl Writing<'_> {
+/// What is written once for a whole transaction.
+#[derive(Default)]
+struct Gathered {
+    /// How the attempts went.
+    tally: Tally,
+    /// Destinations whose lines may be out of date.
+    destinations: BTreeSet<String>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(connection: &'a Connection, leases: &'a RefCell<Leases>, known: &'a RefCell<Known>) -> Writing<'a> {
+        Writing {
+            connection,
+            last_event: Cell::new(None),
+            counts: Counts::default(),
+            leases,
+            known,
+            kept: RefCell::default(),
+            pending: RefCell::default(),
+        }
+    }
+
+    /// Has the line of a destination brought up to date before the commit.
+    pub(super) fn touch(&self, destination: &str) {
+        let destinations = &mut self.pending.borrow_mut().destinations;
+        if !destinations.contains(destination) {
+            destinations.insert(destination.to_owned());
+        }
+    }
+
+    /// Adds to what is counted of attempts.
+    pub(super) fn tally(&self, add: impl FnOnce(&mut Tally)) {
+        add(&mut self.pending.borrow_mut().tally);
+    }
+
+    /// What was gathered since the last time is kept, if it belongs to what went well.
+    fn settle(&self, well: bool) {
+        self.counts.settle(well);
+        let pending = self.pending.take();
+        if well {
+            let mut kept = self.kept.borrow_mut();
+            kept.tally.merge(pending.tally);
+            kept.destinations.extend(pending.destinations);
+        }
+    }
+
+    /// Writes what was kept, and says what happened.
+    fn finish(&self) -> Result<BTreeMap<What, u64>, Failure> {
+        let Gathered { tally, destinations } = self.kept.take();
+        tally.write(self)?;
+        site::refresh(self, destinations.iter().map(String::as_str))?;
+        Ok(self.counts.write(self)?)
+    }
+
     /// The time of the next event: `now`, or a microsecond after the last one where the clock has not moved on.
     ///
     /// There is one writer and its commits have an order, so a reader that has seen an event has seen every earlier
@@ -152,7 +267,7 @@ impl Writing<'_> {
 
 /// Something to be done in a transaction, and somebody who waits for it.
 trait Operation: Send {
-    fn is_new_mail(&self) -> bool;
+    fn about(&self) -> Work;
     fn octets(&self) -> usize;
     /// Does it and keeps the result; says whether it went well.
     fn perform(&mut self, writing: &Writing<'_>) -> bool;
@@ -163,7 +278,7 @@ trait Operation: Send {
 }
 
 struct Pending<T, F> {
-    new_mail: bool,
+    about: Work,
     octets: usize,
     work: F,
     outcome: Option<Result<T, StoreError>>,
@@ -175,8 +290,8 @@ where
     T: Send,
     F: FnMut(&Writing<'_>) -> Result<T, StoreError> + Send,
 {
-    fn is_new_mail(&self) -> bool {
-        self.new_mail
+    fn about(&self) -> Work {
+        self.about
     }
 
     fn octets(&self) -> usize {
@@ -208,14 +323,30 @@ where
 enum Failure {
     /// No room. A smaller transaction may still fit.
     Full(StoreError),
+    /// A write or a sync failed: nothing more is kept.
+    Broken(StoreError),
     /// Anything else.
     Other(StoreError),
+}
+
+impl Failure {
+    fn reason(&self) -> &StoreError {
+        let (Failure::Full(reason) | Failure::Broken(reason) | Failure::Other(reason)) = self;
+        reason
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Other(error)
+    }
 }
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Failure {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Failure::Full(error.into()),
+            _ if broken::breaks(&error) => Failure::Broken(error.into()),
             _ => Failure::Other(error.into()),
         }
     }
@@ -228,14 +359,22 @@ struct Committer {
     reserve: Option<Reserve>,
     counters: Arc<Counters>,
     gate: Gate,
+    changes: Changes,
     /// How long the log of changes may be until the next [`Committer::fold`].
     fold_at: u64,
+    leases: RefCell<Leases>,
+    known: RefCell<Known>,
 }
 
 impl Committer {
     fn run(mut self, mut receiver: mpsc::Receiver<Box<dyn Operation>>) {
+        let mut last = (Instant::now(), 0);
         while let Some(first) = receiver.blocking_recv() {
             let mut batch = vec![first];
+            // Who was answered together comes again together, but for the first.
+            if last.1 > 1 && last.0.elapsed() < GATHER {
+                std::thread::sleep(GATHER);
+            }
             let mut octets = batch[0].octets();
             while batch.len() < OPERATIONS_PER_COMMIT && octets < OCTETS_PER_COMMIT {
                 let Ok(next) = receiver.try_recv() else { break };
@@ -244,8 +383,14 @@ impl Committer {
             }
             self.commit_all(&mut batch);
             self.counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            // Before anybody is answered: what was changed holds from then on.
+            if batch.iter().any(|operation| operation.about() == Work::Any) {
+                self.changes.tell();
+            }
+            let operations = batch.len();
             batch.into_iter().for_each(Operation::answer);
             self.fold();
+            last = (Instant::now(), operations);
         }
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         if let Err(error) = folded {
@@ -256,6 +401,13 @@ impl Committer {
     /// Searches that overlap without a gap keep the log of changes from beginning anew by itself, and it would grow until
     /// the disk is full. So at a certain length those that run are waited for, and new ones wait.
     fn fold(&mut self) {
+        if self.counters.broken.check().is_err() {
+            return;
+        }
+        if self.counters.log_pages.load(Ordering::Relaxed) >= PAGES_BETWEEN_CHECKPOINTS {
+            let moved = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            moved.unwrap_or_else(|error| self.note(&error));
+        }
         let octets = self.files[1].octets();
         if octets < self.fold_at {
             return;
@@ -264,10 +416,19 @@ impl Committer {
         let folded = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0));
         drop(alone);
         self.fold_at = LOG_AT_MOST;
+        folded.as_ref().map_or_else(|error| self.note(error), |_| ());
         if folded != Ok(0) {
             tracing::warn!(octets, ?folded, "the log of changes grows: another process reads the database for long");
             self.fold_at = octets + LOG_AT_MOST;
         }
+    }
+
+    /// The log stays as it is when it cannot be moved, and is tried again; but not after a sync that failed.
+    fn note(&self, error: &rusqlite::Error) {
+        if broken::breaks(error) {
+            self.counters.broken.set(error);
+        }
+        tracing::warn!(%error, "the log of changes could not be moved into the file");
     }
 
     /// Commits the batch, or refuses it. Where there is no room for all of it, the reserve goes, and each operation
@@ -279,65 +440,100 @@ impl Committer {
             Err(Failure::Full(_)) => {
                 let mail_is_taken = self.reserve.as_mut().is_none_or(|reserve| !reserve.spend() && reserve.is_held());
                 for operation in batch.iter_mut() {
-                    if let Err(Failure::Full(reason) | Failure::Other(reason)) =
-                        self.commit(std::slice::from_mut(operation), mail_is_taken)
-                    {
-                        operation.refuse(reason);
+                    if let Err(failure) = self.commit(std::slice::from_mut(operation), mail_is_taken) {
+                        operation.refuse(failure.reason().clone());
                     }
                 }
             }
-            Err(Failure::Other(reason)) => {
-                batch.iter_mut().for_each(|operation| operation.refuse(reason.clone()));
+            Err(failure) => {
+                batch.iter_mut().for_each(|operation| operation.refuse(failure.reason().clone()));
             }
         }
     }
 
     fn commit(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
+        self.counters.broken.check().map_err(Failure::Other)?;
         let began = Instant::now();
-        let done = self.transaction(batch, mail_is_taken);
-        if done.is_ok() {
-            self.counters.happened.committed(began.elapsed());
+        let mut done = self.transaction(batch, mail_is_taken, false);
+        if let Ok(false) = done {
+            self.undo();
+            done = self.transaction(batch, mail_is_taken, true);
         }
-        if let Err(Failure::Full(reason) | Failure::Other(reason)) = &done {
-            self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%reason, operations = batch.len(), "the store could not commit");
-            // Some errors end the transaction by themselves, some leave it open.
-            if !self.connection.is_autocommit()
-                && let Err(error) = self.connection.execute_batch("ROLLBACK")
-            {
-                tracing::error!(%error, "the store could not roll back");
+        match &done {
+            Ok(_) => self.counters.happened.committed(began.elapsed()),
+            Err(failure) => {
+                self.counters.failed_commits.fetch_add(1, Ordering::Relaxed);
+                let reason = failure.reason();
+                if let Failure::Broken(StoreError::Unavailable(how)) = failure {
+                    self.counters.broken.set(how);
+                }
+                tracing::error!(%reason, operations = batch.len(), "the store could not commit");
+                self.undo();
             }
         }
-        done
+        done.map(|_| ())
     }
 
-    fn transaction(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) -> Result<(), Failure> {
+    /// Takes back what a transaction did that is not committed.
+    fn undo(&self) {
+        self.leases.borrow_mut().undo_to(0);
+        self.known.borrow_mut().clear();
+        // Some errors end the transaction by themselves, some leave it open.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the store could not roll back");
+        }
+    }
+
+    /// Says whether it was committed: an operation that fails for itself ends it, unless they are done `apart`, each in
+    /// a savepoint of its own, which costs a copy of every page that it changes.
+    fn transaction(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool, apart: bool) -> Result<bool, Failure> {
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
-        let writing = Writing { connection: &self.connection, last_event: Cell::new(None), counts: Counts::default() };
+        self.leases.borrow_mut().keep();
+        let writing = Writing::new(&self.connection, &self.leases, &self.known);
         for operation in batch {
-            if operation.is_new_mail() && !mail_is_taken {
+            if operation.about() == Work::NewMail && !mail_is_taken {
                 operation.refuse(StoreError::Unavailable("the disk is full".to_owned()));
                 continue;
             }
-            self.execute("SAVEPOINT operation")?;
+            let mark = self.leases.borrow().mark();
+            if apart {
+                self.execute("SAVEPOINT operation")?;
+            }
             let well = operation.perform(&writing);
             if self.connection.is_autocommit() {
                 // The error was one of those that end the whole transaction; what came before is undone with it.
                 return Err(Failure::Full(StoreError::Unavailable("the transaction was lost".to_owned())));
             }
-            if !well {
-                self.execute("ROLLBACK TO operation")?;
+            match (apart, well) {
+                (false, true) => {}
+                (false, false) => return Ok(false),
+                (true, _) => {
+                    if !well {
+                        self.execute("ROLLBACK TO operation")?;
+                        self.leases.borrow_mut().undo_to(mark);
+                        self.known.borrow_mut().clear();
+                    }
+                    self.execute("RELEASE operation")?;
+                    writing.settle(well);
+                }
             }
-            self.execute("RELEASE operation")?;
-            writing.counts.settle(well);
         }
-        let happened = writing.counts.write(&self.connection)?;
+        writing.settle(true);
+        let happened = writing.finish().map_err(|failure| match failure {
+            Failure::Other(reason) if self.connection.is_autocommit() => Failure::Full(reason),
+            failure => failure,
+        })?;
         self.check_files()?;
+        #[cfg(test)]
+        self.counters.broken.injected()?;
         self.execute("COMMIT")?;
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.happened.add(happened);
-        self.check_files()
+        self.check_files()?;
+        Ok(true)
     }
 
     /// A file that was deleted or replaced still takes writes, and nobody will ever find them.

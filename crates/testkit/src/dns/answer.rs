@@ -11,9 +11,6 @@ use super::{
     zone::{Data, Owner, TroubleKind, Zone},
 };
 
-/// Time to live of all records: long enough for one attempt, short enough for a test that changes the zone.
-const TTL: u32 = 5;
-
 /// Aliases followed in one answer; a loop ends here.
 const ALIASES: usize = 8;
 
@@ -60,7 +57,7 @@ pub(super) fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Reply 
     let spelled = name.to_string().to_ascii_lowercase();
     let asked = Asked { name: spelled.trim_end_matches('.').to_owned(), rtype, tcp: transport == Transport::Tcp };
     let packet = match look_up(zone, name, rtype) {
-        Ok(found) => write(&query, &found, transport),
+        Ok(found) => write(zone, &query, &found, transport),
         Err(TroubleKind::Servfail) => refuse(&query, Rcode::SERVFAIL),
         Err(TroubleKind::Silent) => None,
     };
@@ -90,29 +87,29 @@ fn look_up(zone: &Zone, mut name: Owner, rtype: Rtype) -> Result<Found, TroubleK
 }
 
 /// The answer as a packet; over UDP, where it is too long, without records and with TC set (RFC 2181 §9).
-fn write(query: &Message<&[u8]>, found: &Found, transport: Transport) -> Option<Vec<u8>> {
+fn write(zone: &Zone, query: &Message<&[u8]>, found: &Found, transport: Transport) -> Option<Vec<u8>> {
     let limit = match (transport, query.opt()) {
         (Transport::Tcp, _) => usize::from(u16::MAX),
         (Transport::Udp, None) => PLAIN_UDP,
         (Transport::Udp, Some(opt)) => usize::from(opt.udp_payload_size().clamp(PLAIN_UDP as u16, EDNS_UDP)),
     };
-    let full = compose(query, found, false).ok()?;
+    let full = compose(zone, query, found, false).ok()?;
     match full.len() <= limit {
         true => Some(full),
-        false => compose(query, &Found { records: Vec::new(), negative: false, ..*found }, true).ok(),
+        false => compose(zone, query, &Found { records: Vec::new(), negative: false, ..*found }, true).ok(),
     }
 }
 
-fn compose(query: &Message<&[u8]>, found: &Found, truncated: bool) -> Result<Vec<u8>, PushError> {
+fn compose(zone: &Zone, query: &Message<&[u8]>, found: &Found, truncated: bool) -> Result<Vec<u8>, PushError> {
     let mut answer = start(query, found.rcode)?;
     answer.header_mut().set_aa(true);
     answer.header_mut().set_tc(truncated);
     for (name, data) in &found.records {
-        answer.push((name, TTL, data))?;
+        answer.push((name, zone.ttl.as_secs(), data))?;
     }
     let mut authority = answer.authority();
     if found.negative {
-        authority.push((Name::root_slice(), 1, Zone::soa()))?;
+        authority.push((Name::root_slice(), zone.ttl.as_secs(), zone.soa()))?;
     }
     let mut additional = authority.additional();
     if query.opt().is_some() {

@@ -27,11 +27,16 @@ pub(super) type Data = ZoneRecordData<Vec<u8>, Owner>;
 /// # Panics
 ///
 /// All methods panic on a name that is no domain name: that is a mistake in the test.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Zone {
     records: BTreeMap<Owner, Vec<Data>>,
     troubles: Vec<Trouble>,
+    /// Of all records, and of what is said not to exist.
+    pub(super) ttl: Ttl,
 }
+
+/// Long enough for one attempt, short enough for a test that changes the zone.
+const TTL: Ttl = Ttl::from_secs(1);
 
 /// A name (and perhaps one type of it) that does not answer as it should.
 #[derive(Clone, Debug)]
@@ -47,10 +52,21 @@ pub(super) enum TroubleKind {
     Silent,
 }
 
+impl Default for Zone {
+    fn default() -> Self {
+        Zone::new()
+    }
+}
+
 impl Zone {
     /// Nothing exists.
     pub fn new() -> Zone {
-        Zone::default()
+        Zone { records: BTreeMap::new(), troubles: Vec::new(), ttl: TTL }
+    }
+
+    /// How long answers hold, denials too.
+    pub fn ttl(self, seconds: u32) -> Zone {
+        Zone { ttl: Ttl::from_secs(seconds), ..self }
     }
 
     /// A mail exchanger (RFC 5321 §5.1).
@@ -161,9 +177,9 @@ impl Zone {
     }
 
     /// The SOA of the whole tree, for negative answers (RFC 2308 §3).
-    pub(super) fn soa() -> Data {
+    pub(super) fn soa(&self) -> Data {
         let second = Ttl::from_secs(1);
-        Soa::new(owner("ns.test"), owner("hostmaster.test"), Serial(1), second, second, second, second).into()
+        Soa::new(owner("ns.test"), owner("hostmaster.test"), Serial(1), second, second, second, self.ttl).into()
     }
 }
 

@@ -82,11 +82,7 @@ async fn verify(State(app): State<App>, KnownDomain(domain): KnownDomain) -> Res
 /// `DELETE /v3/domains/{domain}`
 async fn delete(State(app): State<App>, KnownDomain(domain): KnownDomain) -> Result<Json, ApiError> {
     match app.store.delete_domain(&domain.name).await? {
-        true => {
-            // The domain's keys went with it.
-            app.door.keys.forget();
-            Ok(Json(json!({ "message": "Domain will be deleted in the background" })))
-        }
+        true => Ok(Json(json!({ "message": "Domain will be deleted in the background" }))),
         false => Err(ApiError::new(StatusCode::NOT_FOUND, "Domain not found")),
     }
 }

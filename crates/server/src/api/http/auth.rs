@@ -17,14 +17,12 @@ use store::{ApiKey, KeyHash, Timestamp};
 use super::attempts::Attempts;
 use super::domain::domain_not_found;
 use super::error::ApiError;
-use super::keys::KnownKeys;
 use crate::api::App;
 use crate::api::access::Demand;
 
 /// What the door remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Door {
-    pub(crate) keys: KnownKeys,
     attempts: Attempts,
 }
 
@@ -72,9 +70,9 @@ pub(crate) async fn authenticate(State(app): State<App>, mut request: Request, n
     // Every key is looked up, which costs little: many clients may share an address, as behind a proxy, and one that
     // guesses keeps none of them out.
     // The store compares hashes only, so the time that a comparison takes tells nothing about a key.
-    match app.door.keys.find(&app.store, hash).await {
+    match app.store.find_key(&hash).await {
         Ok(Some(found)) if !found.is_expired(Timestamp::now()) => {
-            request.extensions_mut().insert(Caller(found));
+            request.extensions_mut().insert(Caller(Arc::new(found)));
             next.run(request).await
         }
         Ok(_) => match address.and_then(|address| app.door.attempts.count(address, Instant::now())) {

@@ -188,11 +188,16 @@ async fn read_multipart(boundary: String, body: Bytes) -> Result<Vec<Field>, Api
         if files > FORM_FILES {
             return Err(ApiError::bad_request(format!("too many files, max is {FORM_FILES}")));
         }
+        // A part of a whole body comes in one piece, which is not copied.
+        field.content = part.chunk().await.map_err(multipart_error)?.unwrap_or_default();
         let mut content = Vec::new();
         while let Some(chunk) = part.chunk().await.map_err(multipart_error)? {
+            content.extend_from_slice(if content.is_empty() { &field.content } else { &[] });
             content.extend_from_slice(&chunk);
         }
-        field.content = content.into();
+        if !content.is_empty() {
+            field.content = content.into();
+        }
         add(&mut fields, field)?;
     }
     Ok(fields)

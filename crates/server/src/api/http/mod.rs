@@ -6,7 +6,6 @@ pub(crate) mod disposition;
 pub(crate) mod domain;
 pub(crate) mod error;
 pub(crate) mod form;
-mod keys;
 pub(crate) mod log;
 pub(crate) mod time;
 pub(crate) mod url;

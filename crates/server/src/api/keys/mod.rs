@@ -80,7 +80,6 @@ async fn delete(State(app): State<App>, Path(names): Path<HashMap<String, String
         Some(id) => app.store.delete_key(id).await?,
         None => false,
     };
-    app.door.keys.forget();
     match deleted {
         true => Ok(Json(json!({ "message": "key deleted" }))),
         false => Err(ApiError::not_found("no key matching id")),

@@ -38,7 +38,7 @@ use crate::copies::{self, Plan, VARIABLES_HEADER, to_ascii_json};
 use crate::tracking;
 
 /// Forms above this size are worked on by a thread where they keep nobody waiting.
-const INLINE_OCTETS: usize = 128 * 1024;
+pub(crate) const INLINE_OCTETS: usize = 128 * 1024;
 
 /// From a form to the bytes of its message.
 type Work = fn(&Form, &Domain, Option<&UsedTemplate>) -> Result<Ready, ApiError>;
@@ -73,7 +73,10 @@ async fn send(app: &App, domain: SendingDomain, request: Request, is_whole: bool
 
 /// A message in its final bytes, with all that decides its fate.
 pub(crate) struct Ready {
+    /// What it says of itself; the content went into `wire`.
     message: Message,
+    /// In octets, as content.
+    size: usize,
     wire: Vec<u8>,
     recipients: Vec<Address>,
     copies: Option<NewCopies>,
@@ -89,7 +92,7 @@ pub(crate) struct Ready {
 
 impl Ready {
     fn new(
-        message: Message,
+        mut message: Message,
         recipients: Recipients,
         mut options: Options,
         plan: Option<Plan>,
@@ -100,10 +103,12 @@ impl Ready {
         let copies = plan.map(|plan| individual::copies(plan, &mut options, &recipients, &message.content));
         let copies = copies.transpose()?;
         let has_unsubscribe = has_unsubscribe(&message.content, copies.as_ref());
-        let wire = smtp::data::to_wire(&message.content);
+        let size = message.content.len();
+        let wire = smtp::data::into_wire(std::mem::take(&mut message.content));
         let recipients = recipients.addresses;
         Ok(Ready {
             wire,
+            size,
             message,
             recipients,
             copies,
@@ -135,7 +140,10 @@ fn has_unsubscribe(content: &[u8], copies: Option<&NewCopies>) -> bool {
     });
     let mut look = Look::default();
     // What cannot be read has no placeholder that could be filled.
-    in_copies || message::rewrite(content, &[], &mut look, usize::MAX).is_ok() && look.0
+    in_copies
+        || message::may_have(content, &tracking::ASKING)
+            && message::rewrite(content, &[], &mut look, usize::MAX).is_ok()
+            && look.0
 }
 
 /// Runs `work` on the form, here or, when that would take long, on a thread of its own.
@@ -205,11 +213,11 @@ fn take_whole(
     }
     let headers = all_headers(&request.options, plan.as_ref());
     let refuse = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
-    let mut message = message::accept(&request.message, &headers, &identity).map_err(|error| refuse(&error))?;
+    let message = message::accept_behind(trace, &request.message, &headers, &identity);
+    let mut message = message.map_err(|error| refuse(&error))?;
     if plan.is_some() {
         message.content = copies::without_variables(&message.content).map_err(|error| refuse(&error))?;
     }
-    message.content.splice(..0, trace.bytes());
     let ready = Ready::new(message, request.recipients, request.options, plan)?;
     Ok(Ready { template: template.map(|template| template.told(is_text)), ..ready })
 }
@@ -247,7 +255,7 @@ impl Origin {
 /// Hands the message to the store and gives its Message-ID, without brackets. Only when the store has it on disk is
 /// anything promised.
 pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready: Ready) -> Result<String, ApiError> {
-    let Ready { message, wire, recipients, copies, template, options, has_unsubscribe, return_path, dsn } = ready;
+    let Ready { message, size, wire, recipients, copies, template, options, has_unsubscribe, return_path, dsn } = ready;
     let summary = |file: message::AttachmentSummary| AttachmentSummary {
         filename: file.filename,
         content_type: file.content_type,
@@ -258,7 +266,7 @@ pub(crate) async fn keep(app: &App, domain: SendingDomain, origin: Origin, ready
     let new = NewMessage {
         return_path: failures_to(return_path, &message, &domain.name),
         header_from: message.from_text(),
-        size: message.content.len() as u64,
+        size: size as u64,
         tls: tls::resolve(options.tls, domain.tls),
         domain: domain.name,
         message_id: message.message_id,

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use axum::body::Bytes;
 use message::Mailbox;
 use policy::site::registrable;
 use smtp::dsn::{MailDsn, RcptDsn};
@@ -22,7 +23,7 @@ use crate::api::http::time;
 /// What a transaction brought in.
 pub(crate) struct Submitted {
     /// Header and body, dots no longer doubled.
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: Bytes,
     /// Each address once, at least one, and what RCPT said of notifications.
     pub(crate) recipients: Vec<(Address, RcptDsn)>,
     /// The reverse-path of MAIL. The null one: nobody is to be told of failures.
@@ -55,9 +56,7 @@ impl Submitted {
     pub(crate) fn ready(self, domain: &Domain, template: Option<&UsedTemplate>) -> Result<Ready, Refused> {
         let now = time::now();
         let options = self.options(now).map_err(Refused::Option)?;
-        let message = without_options(&self.content).into();
-        // There are enough copies of it by now.
-        drop(self.content);
+        let message = without_options(self.content);
         let asked: HashMap<Address, RcptDsn> = self.recipients.iter().cloned().collect();
         let to: Result<Vec<_>, _> =
             self.recipients.into_iter().map(|(address, _)| Mailbox::new(None, address)).collect();

@@ -187,6 +187,35 @@ async fn a_commit_that_fails_is_undone_and_answered() {
 }
 
 #[tokio::test]
+async fn after_a_sync_that_failed_nothing_is_kept_until_a_restart() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    let key = store.accept(message(&["a@example.com"])).await.unwrap();
+    assert_eq!(store.health(), Ok(()));
+
+    store.engine().writer.fail_next_sync();
+    // All that share the transaction, and all that come after.
+    for _ in 0..2 {
+        let (first, second) =
+            tokio::join!(store.accept(message(&["b@example.com"])), store.accept(message(&["c@example.com"])));
+        assert!(matches!(first, Err(StoreError::Unavailable(_))), "{first:?}");
+        assert!(matches!(second, Err(StoreError::Unavailable(_))), "{second:?}");
+    }
+    let Err(StoreError::Unavailable(reason)) = store.health() else { panic!("called well") };
+    assert!(reason.contains("disk I/O error"), "{reason}");
+    let refused = store.claim(claim_with(soon(), 1, Limits::default())).await;
+    assert!(refused.is_err(), "what is claimed could not be recorded: {refused:?}");
+    assert_eq!(all_events(&store).await.len(), 1, "what is there is still read");
+    store.close().await;
+
+    let store = directory.server().await;
+    assert_eq!(store.health(), Ok(()));
+    assert_eq!(all_events(&store).await[0].message.key, key);
+    store.accept(message(&["d@example.com"])).await.unwrap();
+    check_integrity(&store).await;
+}
+
+#[tokio::test]
 async fn a_database_that_is_gone_takes_no_mail() {
     let directory = Directory::new();
     let store = directory.server().await;

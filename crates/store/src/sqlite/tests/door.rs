@@ -55,7 +55,7 @@ async fn nobody_else_can_read_the_files() {
     store.accept(message(&["a@example.com"])).await.unwrap();
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(directory.0.clone()), 0o700);
-    for file in ["waxwing.db", "waxwing.db-wal", "waxwing.db-shm", "waxwing.lock"] {
+    for file in ["waxwing.db", "waxwing.db-wal", "waxwing.db-shm", "waxwing.lock", "waxwing.changed"] {
         assert_eq!(mode(directory.0.join(file)), 0o600, "{file}");
     }
 }

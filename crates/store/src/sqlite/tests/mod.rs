@@ -11,6 +11,7 @@ mod door;
 mod dsn;
 mod events;
 mod filters;
+mod memory;
 mod plans;
 mod posture;
 mod purge;
@@ -158,25 +159,36 @@ async fn claim(store: &Store, limit: usize) -> Vec<Job> {
     claim_at(store, soon(), limit, &[]).await
 }
 
-/// The lines of the destinations say what their recipients say, and those of the sites what their destinations say. Nothing
-/// is held back, except where a test says so.
+/// No line of a destination is later than what waits there, and it says when that is where nobody has anything; those of
+/// the sites say what their destinations say. Nothing is held back, except where a test says so.
 async fn check_destinations(store: &Store) {
+    let lines = |writing: &super::writer::Writing<'_>| {
+        let sql = "SELECT destination, NULL, 0 FROM recipient
+                WHERE due_at IS NOT NULL AND destination NOT IN (SELECT name FROM destination)
+            UNION SELECT name, due_at, not_before FROM destination";
+        let mut select = writing.connection.prepare(sql)?;
+        let mut rows = select.query([])?;
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (name, line, not_before): (String, Option<i64>, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let first = super::site::first_due(writing, &name)?.map(|due| due.max(not_before));
+            lines.push((line, first, writing.leases.borrow().count(&name) > 0, name));
+        }
+        Ok(lines)
+    };
+    for (line, first, has_leases, name) in store.engine().writer.run(0, lines).await.unwrap() {
+        let (line, first) = (line.unwrap_or(i64::MAX), first.unwrap_or(i64::MAX));
+        assert!(line <= first && (has_leases || line == first), "{name}: {line} for {first}");
+    }
     let differences = store.engine().readers.run(|connection| {
         let sql = "WITH
-                first AS (SELECT destination AS name, min(due_at) AS due_at FROM recipient
-                    WHERE due_at IS NOT NULL GROUP BY destination),
-                held AS (SELECT first.name, max(first.due_at, coalesce(not_before, 0)) FROM first
-                    LEFT JOIN destination ON destination.name = first.name),
-                line AS (SELECT name, due_at FROM destination WHERE due_at IS NOT NULL),
                 first_of_site AS (SELECT site AS name, min(due_at) AS due_at FROM destination
                     WHERE due_at IS NOT NULL GROUP BY site),
                 held_site AS (SELECT first_of_site.name, max(first_of_site.due_at, coalesce(not_before, 0))
                     FROM first_of_site LEFT JOIN site ON site.name = first_of_site.name),
                 site_line AS (SELECT name, due_at FROM site WHERE due_at IS NOT NULL)
             SELECT count(*) FROM (
-                SELECT * FROM (SELECT * FROM held EXCEPT SELECT * FROM line)
-                UNION ALL SELECT * FROM (SELECT * FROM line EXCEPT SELECT * FROM held)
-                UNION ALL SELECT * FROM (SELECT * FROM held_site EXCEPT SELECT * FROM site_line)
+                SELECT * FROM (SELECT * FROM held_site EXCEPT SELECT * FROM site_line)
                 UNION ALL SELECT * FROM (SELECT * FROM site_line EXCEPT SELECT * FROM held_site))";
         Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
     });

@@ -373,8 +373,12 @@ async fn counting_costs(store: &Store) -> (Duration, Duration) {
             let destination = format!("d{}.example", number % 5000);
             let (domain, address) = ("sender.example".to_owned(), format!("a@{destination}"));
             let mut tally = posture::Tally::default();
-            tally.add(&posture::Recorded { message, domain, destination, address }, std::slice::from_ref(&told));
-            tally.write(writing, soon())?;
+            tally.add(
+                soon(),
+                &posture::Recorded { message, domain, destination, address },
+                std::slice::from_ref(&told),
+            );
+            tally.write(writing)?;
         }
         Ok(began.elapsed() / OUTCOMES)
     });

@@ -1,0 +1,158 @@
+//! What the store costs per message: accepts, claims and records so many, and prints the processor time of each part.
+//!
+//!     cargo run --release -p store --example flow -- MESSAGES WAITING DOMAINS OCTETS
+//!
+//! `WAITING` operations wait for the writer at a time. The store is made below the system's temporary folder and removed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use policy::tls::{TlsSettings, resolve};
+use store::{
+    AttemptRecord, Claim, ConnectionRecord, EventKind, Job, Location, Method, NewEvent, NewMessage, NewState,
+    RecipientOutcome, Role, Store, Timestamp,
+};
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn main() {
+    let mut arguments = std::env::args().skip(1).map(|text| text.parse().expect("a number"));
+    let mut argument = |otherwise: usize| arguments.next().unwrap_or(otherwise);
+    let (messages, waiting, domains, octets) = (argument(20_000), argument(32), argument(10), argument(10_000));
+    let directory = std::env::temp_dir().join(format!("waxwing-flow-{:016x}", rand::random::<u64>()));
+    let store = Store::open(&Location::sqlite(&directory), Role::Server).await.expect("a store");
+
+    let line = "All work and no play makes a dull message, and so on to the end of it.\r\n";
+    let wire = Bytes::from(line.repeat(octets / line.len() + 1));
+    let next = Arc::new(AtomicUsize::new(0));
+    measure("accept", &store, messages, async {
+        each(waiting, || {
+            let (store, next, wire) = (store.clone(), next.clone(), wire.clone());
+            async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= messages {
+                        return;
+                    }
+                    store.accept(message(number, domains, wire.clone())).await.expect("accepted");
+                }
+            }
+        })
+        .await;
+    })
+    .await;
+
+    let now = Timestamp::now() + Duration::from_secs(1);
+    let mut jobs = Vec::new();
+    measure("claim", &store, messages, async {
+        loop {
+            let claim = Claim::all(now, now + Duration::from_secs(3600), 256);
+            let some = store.claim(claim).await.expect("jobs");
+            if some.is_empty() {
+                break;
+            }
+            jobs.extend(some);
+        }
+    })
+    .await;
+
+    let jobs = Arc::new(jobs);
+    let next = Arc::new(AtomicUsize::new(0));
+    measure("record", &store, messages, async {
+        each(waiting, || {
+            let (store, next, jobs) = (store.clone(), next.clone(), jobs.clone());
+            async move {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    store.record(Timestamp::now(), outcomes(job)).await.expect("recorded");
+                }
+            }
+        })
+        .await;
+    })
+    .await;
+    store.close().await;
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
+async fn each<F: Future<Output = ()> + Send + 'static>(tasks: usize, task: impl Fn() -> F) {
+    let all: Vec<_> = (0..tasks).map(|_| tokio::spawn(task())).collect();
+    for one in all {
+        one.await.expect("done");
+    }
+}
+
+async fn measure(what: &str, store: &Store, messages: usize, work: impl Future<Output = ()>) {
+    let (began, used, commits) = (Instant::now(), processor_time(), store.stats().commits);
+    work.await;
+    let (elapsed, commits) = (began.elapsed(), store.stats().commits - commits);
+    let micros = |time: Duration| time.as_secs_f64() * 1e6 / messages as f64;
+    println!(
+        "{what:8} {:7.1} us CPU a message, {:7.0}/s, {:6.1} a commit",
+        micros(processor_time() - used),
+        messages as f64 / elapsed.as_secs_f64(),
+        messages as f64 / commits.max(1) as f64
+    );
+}
+
+/// Of this process so far, in hundredths of a second.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
+    Duration::from_millis(10 * (ticks(11) + ticks(12)))
+}
+
+fn message(number: usize, domains: usize, wire: Bytes) -> NewMessage {
+    let recipient = format!("n{number}@d{}.example", number % domains);
+    NewMessage {
+        domain: "sender.example".parse().expect("a name"),
+        message_id: format!("20261123220614.{number:016x}@sender.example"),
+        return_path: "bounce@sender.example".to_owned(),
+        header_from: "Ann <ann@sender.example>".to_owned(),
+        header_to: recipient.clone(),
+        subject: "A message of a load".to_owned(),
+        size: wire.len() as u64,
+        wire,
+        attachments: Vec::new(),
+        tags: Vec::new(),
+        user_variables: serde_json::Map::new(),
+        tls: resolve(TlsSettings::default(), TlsSettings::default()),
+        dkim: true,
+        method: Method::Smtp,
+        test_mode: false,
+        deliver_at: None,
+        expires_at: None,
+        recipients: vec![recipient.parse().expect("an address")],
+        template: None,
+        copies: None,
+        tracking: None,
+        dsn: None,
+        api_key_id: None,
+        originating_ip: Some([127, 0, 0, 1].into()),
+    }
+}
+
+fn outcomes(job: &Job) -> Vec<RecipientOutcome> {
+    let attempt = AttemptRecord {
+        message: "2.0.0 OK queued".to_owned(),
+        session: Duration::from_millis(12),
+        connection: Some(ConnectionRecord {
+            mx_host: "mx.test".to_owned(),
+            tls: true,
+            certificate_verified: true,
+            sending_ip: Some([127, 0, 0, 1].into()),
+        }),
+        details: serde_json::json!({
+            "verification": "ok", "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "key-exchange": "X25519MLKEM768",
+            "observed": "verified", "require-tls": false, "skip-verification": false, "reused": true,
+            "certificate": {"subject": "CN=mx.test", "issuer": "CN=test CA", "not-before": "2026-11-22T00:00:00Z",
+                "not-after": "2026-12-22T00:00:00Z", "sha256": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
+            "steps": [{"host": "mx.test", "address": "127.0.0.1", "result": "delivered"}],
+        }),
+        ..AttemptRecord::unconnected(1, 250)
+    };
+    let event = NewEvent { kind: EventKind::Delivered, severity: None, reason: None, attempt: Some(attempt) };
+    let outcome = |id| RecipientOutcome { recipient: id, state: NewState::Relayed, events: vec![event.clone()] };
+    job.recipients.iter().map(|recipient| outcome(recipient.id)).collect()
+}
