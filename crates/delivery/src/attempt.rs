@@ -21,7 +21,7 @@ use crate::client::{Client, Credentials, Route, RouteHost, Target};
 use crate::connect::{NotOpened, open};
 use crate::hosts::{Crowd, Hosts, NextHops, NoHosts, Place};
 use crate::mta_sts::Found;
-use crate::pool::Reused;
+use crate::pool::{Reused, farewell};
 use crate::receipt::{Owed, Receipt};
 use crate::report::{
     Channel, ConnectionReport, Outcome, PlaintextReason, Problem, RecipientReport, Report, STARTTLS_NOT_SUPPORTED,
@@ -306,7 +306,7 @@ impl<'a> Attempt<'a> {
                 ((7, 10), "mx-not-authenticated", "neither DNSSEC nor MTA-STS says that it is the domain's host")
             }
         };
-        ready.session.quit().await;
+        farewell(ready);
         self.left(target, status, reason, detail.to_owned(), report);
     }
 

@@ -34,6 +34,9 @@ pub enum NoReply {
     /// What the connection carried before was never recorded, so it may not carry more ([`crate::Receipt`]).
     #[error("what an earlier delivery on the connection came to was not recorded")]
     Unrecorded,
+    /// It takes longer than a host waits for content: the store is slow.
+    #[error("this server could not record an earlier delivery in time")]
+    NotRecordedYet,
     /// What came is no reply.
     #[error("{0}")]
     NotSmtp(#[from] ReplyError),
@@ -64,6 +67,8 @@ pub(crate) struct Connection<S> {
     pub(crate) owed: Owed,
 }
 
+/// Hosts wait for content for minutes (RFC 5321 §4.5.3.2.5), busy ones for less.
+const RECORDED_WITHIN: Duration = Duration::from_secs(60);
 /// Most octets read at once: the replies to a transaction, or to EHLO.
 const READ: usize = 2048;
 
@@ -122,12 +127,18 @@ impl<S: Stream> Connection<S> {
         .await
     }
 
-    /// Waits until what the connection carried before is recorded.
+    /// Waits until what the connection carried before is recorded, as long as the host may be expected to wait for content.
+    /// A host that hung up meanwhile, or said so, has not heard of this message.
     pub(crate) async fn recorded(&mut self) -> Result<(), NoReply> {
-        match timeout_at(self.deadline, self.owed.is_settled()).await {
-            Ok(true) => Ok(()),
+        if matches!(self.owed, Owed::Nothing) {
+            return Ok(());
+        }
+        let until = self.deadline.min(Instant::now() + RECORDED_WITHIN);
+        match timeout_at(until, self.owed.is_settled()).await {
+            Ok(true) if self.is_quiet().await => Ok(()),
+            Ok(true) => Err(NoReply::Closed),
             Ok(false) => Err(NoReply::Unrecorded),
-            Err(_) => Err(NoReply::OutOfTime),
+            Err(_) => Err(NoReply::NotRecordedYet),
         }
     }
 

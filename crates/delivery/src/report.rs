@@ -142,6 +142,10 @@ impl Problem {
 
     /// No reply could be had.
     pub(crate) fn no_reply(stage: Stage, error: &NoReply, host: &str, address: IpAddr) -> Problem {
+        if matches!(error, NoReply::NotRecordedYet) {
+            // Ours, and no word about the host.
+            return Problem::ours(stage, (451, EnhancedCode::new(4, 3, 0)), "not-recorded", error.to_string());
+        }
         let (code, reason) = match stage {
             Stage::Connect => ((451, EnhancedCode::new(4, 4, 1)), "connection-failed"),
             _ => ((421, EnhancedCode::new(4, 4, 2)), "connection-lost"),

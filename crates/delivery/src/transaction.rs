@@ -5,6 +5,7 @@ use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::{Address, Command, EnhancedCode, Extensions, Reply, ReturnPath};
 
 use crate::connection::{NoReply, Session};
+use crate::pool::farewell;
 use crate::report::Problem;
 use crate::starttls::Ready;
 
@@ -113,7 +114,7 @@ pub(crate) async fn run(ready: Ready, mail: &Mail<'_>, host: &str, address: std:
     let fates: Vec<Fate> = fates.into_iter().map(settled).collect();
     // The farewell is nobody's business any more: what was answered must be recorded before anything can go wrong.
     if !fates.iter().any(|fate| matches!(fate, Fate::Accepted(_))) {
-        tokio::spawn(session.quit());
+        farewell(Ready { session, extensions });
         return Ended { fates, ready: None, unheard };
     }
     session.messages += 1;
@@ -255,7 +256,11 @@ impl Transaction<'_, '_> {
     /// The content and the final dot.
     async fn content(&mut self) -> Result<(), Lost> {
         // Until then a connection that closes without a dot has said nothing (RFC 5321 §4.1.1.10).
-        self.session.recorded().await.map_err(|error| (Stage::Data, error))?;
+        // A host that hung up meanwhile has heard as little as one that did before MAIL.
+        self.session.recorded().await.map_err(|error| match error {
+            NoReply::Closed => (Stage::Mail, error),
+            error => (Stage::Data, error),
+        })?;
         let timeouts = self.session.timeouts;
         // The dot goes out in one write with the last of the content, so that it never waits for an ACK of it.
         let mut wire = Vec::with_capacity(self.mail.wire.len() + 3);

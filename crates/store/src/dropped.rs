@@ -2,7 +2,7 @@
 
 use smtp::Domain;
 
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Timestamp};
 
 impl Store {
     /// Drops what a domain has waiting, also what is scheduled, and says how many recipients that were: each fails for good,
@@ -12,5 +12,10 @@ impl Store {
     /// window has ended: there is no further attempt. What is accepted meanwhile stays.
     pub async fn drop_queued(&self, domain: &Domain) -> Result<u64, StoreError> {
         self.engine().drop_queued(domain).await
+    }
+
+    /// Whether the queue of a domain was dropped since a message was accepted: for who claimed it before, and has not begun.
+    pub fn was_dropped(&self, domain: &Domain, accepted_at: Timestamp) -> bool {
+        self.engine().was_dropped(domain, accepted_at)
     }
 }

@@ -5,7 +5,7 @@
 //! asked meanwhile and nobody after them (RFC 1035 §3.2.1).
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -38,7 +38,7 @@ pub(super) struct Answers(Mutex<Kept>);
 struct Kept {
     by_question: HashMap<Question, Arc<Entry>>,
     /// In the order in which they were asked. One that was asked again since is in it twice.
-    asked: VecDeque<(Question, Arc<Entry>)>,
+    asked: VecDeque<(Question, Weak<Entry>)>,
 }
 
 /// A question that is being asked, or its answer and until when that holds.
@@ -85,7 +85,8 @@ impl Answers {
         }
         let entry = Arc::new(Entry::default());
         kept.by_question.insert(question.clone(), entry.clone());
-        kept.asked.push_back((question.clone(), entry.clone()));
+        // What is not kept must not live on here.
+        kept.asked.push_back((question.clone(), Arc::downgrade(&entry)));
         if kept.asked.len() > ANSWERS
             && let Some((question, oldest)) = kept.asked.pop_front()
         {
@@ -95,7 +96,7 @@ impl Answers {
     }
 
     fn drop_entry(&self, question: &Question, entry: &Arc<Entry>) {
-        self.lock().remove(question, entry);
+        self.lock().remove(question, &Arc::downgrade(entry));
     }
 
     /// Nothing that holds the lock can fail halfway.
@@ -106,8 +107,8 @@ impl Answers {
 
 impl Kept {
     /// Removes this one, unless another has taken its place.
-    fn remove(&mut self, question: &Question, entry: &Arc<Entry>) {
-        if self.by_question.get(question).is_some_and(|there| Arc::ptr_eq(there, entry)) {
+    fn remove(&mut self, question: &Question, entry: &Weak<Entry>) {
+        if self.by_question.get(question).is_some_and(|there| Arc::as_ptr(there) == entry.as_ptr()) {
             self.by_question.remove(question);
         }
     }

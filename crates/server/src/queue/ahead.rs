@@ -40,6 +40,8 @@ struct Inner {
     /// The sites of which anything waits, the next one first.
     turns: VecDeque<Site>,
     waiting: usize,
+    /// Of these, for sites that are not known to be prompt.
+    slow_waiting: usize,
     octets: usize,
     running: usize,
     slow: usize,
@@ -97,7 +99,9 @@ impl Ahead {
             return None;
         }
         let limit = (free + WAITING).saturating_sub(inner.waiting).min(CLAIM);
-        let slow_limit = slow_share(self.total).saturating_sub(inner.slow).min(free);
+        // Where those that are prompt have all places some of the others wait as well, or they would never get a turn.
+        let turns = free.max(self.total / 16 + 1);
+        let slow_limit = slow_share(self.total).saturating_sub(inner.slow + inner.slow_waiting).min(turns);
         (limit > 0).then_some(Room { limit, slow_limit })
     }
 
@@ -130,6 +134,7 @@ impl Ahead {
         }
         inner.octets += octets_of(&job);
         inner.waiting += 1;
+        inner.slow_waiting += usize::from(!job.is_prompt);
         self.limiter.wait(&job.site);
         let site = inner.sites.entry(job.site.clone()).or_default();
         if site.is_empty() {
@@ -268,6 +273,7 @@ impl Inner {
     /// These wait no longer.
     fn count_out(&mut self, site: &Site, jobs: &[Job]) {
         self.waiting -= jobs.len();
+        self.slow_waiting -= jobs.iter().filter(|job| !job.is_prompt).count();
         self.octets -= jobs.iter().map(octets_of).sum::<usize>();
         if self.sites.get(site).is_some_and(VecDeque::is_empty) {
             self.sites.remove(site);

@@ -173,7 +173,9 @@ impl Shared {
 
     async fn attempt_wanted(&self, job: &Job, slot: &mut Slot) -> Tried {
         let began = Timestamp::now();
-        if job.expires_at.is_some_and(|end| end <= began) {
+        // It may have waited for its place while its window was ended.
+        let is_dropped = self.store.was_dropped(&job.domain, job.accepted_at);
+        if is_dropped || job.expires_at.is_some_and(|end| end <= began) {
             return outcome::expired(job).into();
         }
         let next_hops = self.client.next_hops(&job.destination).await;

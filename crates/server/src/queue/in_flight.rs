@@ -14,6 +14,7 @@ impl InFlight {
     /// Takes up what is not in flight already, and leaves only that in the job.
     pub(super) fn begin(&self, job: &mut Job) {
         let mut all = self.lock();
+        let claimed = job.recipients.len();
         job.recipients.retain(|recipient| match all.entry(recipient.id) {
             Entry::Vacant(entry) => {
                 entry.insert(false);
@@ -24,6 +25,10 @@ impl InFlight {
                 false
             }
         });
+        if job.recipients.len() < claimed {
+            // What was read goes by their places.
+            job.loaded.listed = None;
+        }
     }
 
     /// Their outcome is recorded. Who was claimed again meanwhile is to be released: that claim may have come after the

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use delivery::Receipt;
-use store::{NewState, RecipientId, RecipientOutcome, Store, Timestamp};
+use store::{NewState, RecipientId, RecipientOutcome, Store, StoreError, Timestamp};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::STORE_PAUSE;
@@ -16,8 +16,8 @@ use super::in_flight::InFlight;
 
 /// Most outcomes of one record, but for those of the last job in it.
 const AT_ONCE: usize = 500;
-/// With so many unrecorded nothing new begins: a store that has become slow is not to be outrun.
-const UNRECORDED: usize = 1000;
+/// With so many unrecorded nothing new begins: a store that has become slow is not to be outrun, and a crash repeats no more.
+const UNRECORDED: usize = 200;
 
 /// The outcomes of one job.
 struct Entry {
@@ -135,6 +135,18 @@ impl Recorder {
         match self.store.record(Timestamp::now(), outcomes.clone()).await {
             Ok(()) => {
                 self.recorded(batch, &lengths, &outcomes);
+                true
+            }
+            Err(StoreError::Damaged(what)) if batch.len() == 1 => {
+                // For this one no time will be better, and all others can be recorded. Its recipients stay in flight.
+                tracing::error!(
+                    what,
+                    recipients = outcomes.len(),
+                    "an outcome cannot be recorded: the store is damaged"
+                );
+                let failed = batch.iter().filter(|entry| entry.has_failed).count();
+                self.counts.failed.fetch_sub(failed, Ordering::Relaxed);
+                self.counts.unrecorded.fetch_sub(outcomes.len(), Ordering::Relaxed);
                 true
             }
             Err(error) => {

@@ -3,8 +3,9 @@
 //!
 //! A login that somebody else guesses at is not shut: addresses that it was used from stay welcome.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::limits::{FIRST_DELAY, FORGIVEN_AFTER, LONGEST_DELAY, REMEMBERED, WRONG_PER_ADDRESS, WRONG_PER_LOGIN};
@@ -21,6 +22,27 @@ struct State {
     logins: Remembered<String, Level, REMEMBERED>,
     /// Pairs that were right once.
     welcome: Remembered<(IpAddr, String), (), REMEMBERED>,
+    /// How many passwords from each address are being looked at; as many as there are connections, at most.
+    looking: HashMap<IpAddr, usize>,
+}
+
+/// A password that is being looked at.
+#[derive(Debug)]
+pub(super) struct Looking<'a> {
+    guard: &'a Guard,
+    network: IpAddr,
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.guard.lock();
+        if let Some(looking) = state.looking.get_mut(&self.network) {
+            *looking -= 1;
+            if *looking == 0 {
+                state.looking.remove(&self.network);
+            }
+        }
+    }
 }
 
 /// How many wrong passwords there were, less those that are forgiven by now.
@@ -41,7 +63,7 @@ impl Guard {
     /// Counts an attempt, as a wrong one until [`Guard::forgive`] says otherwise: attempts at the same time count each
     /// other. `None` when no password is to be looked at; else how long the answer waits if it is wrong.
     pub(super) fn attempt(&self, ip: IpAddr, login: &str, now: Instant) -> Option<Duration> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let (network, login) = (network_of(ip), login.to_owned());
         let by_address = state.addresses.get(&network).map_or(0.0, |level| level.now(now));
         let by_login = state.logins.get(&login).map_or(0.0, |level| level.now(now));
@@ -55,9 +77,22 @@ impl Guard {
         Some(FIRST_DELAY.mul_f64(doublings.exp2()).min(LONGEST_DELAY))
     }
 
+    /// Counts a password as being looked at.
+    pub(super) fn look(&self, ip: IpAddr) -> Looking<'_> {
+        let network = network_of(ip);
+        *self.lock().looking.entry(network).or_default() += 1;
+        Looking { guard: self, network }
+    }
+
+    /// Whether passwords from the address are being looked at, which may yet turn out right: an application opens all its
+    /// connections at once.
+    pub(super) fn is_looking(&self, ip: IpAddr) -> bool {
+        self.lock().looking.contains_key(&network_of(ip))
+    }
+
     /// Takes back an attempt that was right, or that nobody could look at.
     pub(super) fn forgive(&self, ip: IpAddr, login: &str, was_right: bool, now: Instant) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let (network, login) = (network_of(ip), login.to_owned());
         if was_right {
             state.welcome.put((network, login.clone()), ());
@@ -69,6 +104,11 @@ impl Guard {
         let (address, by_login) = (less(state.addresses.get(&network)), less(state.logins.get(&login)));
         state.addresses.put(network, address);
         state.logins.put(login, by_login);
+    }
+
+    /// Nothing that holds the lock can fail halfway.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,6 +140,16 @@ mod tests {
             assert_eq!(guard.attempt(ip(1), "a@x", now), Some(FIRST_DELAY));
             guard.forgive(ip(1), "a@x", true, now);
         }
+    }
+
+    #[test]
+    fn what_is_being_looked_at_is_known_until_it_was() {
+        let guard = Guard::default();
+        let (one, two) = (guard.look(ip(1)), guard.look(ip(1)));
+        drop(one);
+        assert!(guard.is_looking(ip(1)) && !guard.is_looking(ip(2)));
+        drop(two);
+        assert!(!guard.is_looking(ip(1)));
     }
 
     #[test]

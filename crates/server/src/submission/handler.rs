@@ -1,6 +1,7 @@
 //! What submission does with a login, an address and a message.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use smtp::{Domain, Reply};
 use store::{Credential, Method, StoreError};
 
 use super::guard::Guard;
-use super::limits::LOGIN_OCTETS;
+use super::limits::{HASH_WAIT, LOGIN_OCTETS, LOOK_AGAIN};
 use super::password::Busy;
 use crate::api::sending::{self, Origin, Refused, Submitted};
 use crate::api::{ApiError, App};
@@ -53,10 +54,19 @@ impl Handler for Connection {
         let Submission { app, guard, .. } = &*self.submission;
         // Logins know no case, and what is too long for one is counted and refused like any other.
         let login: String = login.chars().take(LOGIN_OCTETS).collect::<String>().to_lowercase();
-        let Some(delay) = guard.attempt(self.ip, &login, Instant::now()) else {
-            tracing::warn!(peer = %self.ip, "too many wrong passwords: a login was refused without a look");
-            return Err(reply(421, 7, 0, "Too many wrong passwords, try again later"));
+        let until = Instant::now() + HASH_WAIT;
+        let delay = loop {
+            match guard.attempt(self.ip, &login, Instant::now()) {
+                Some(delay) => break delay,
+                // Attempts count as wrong until they were looked at.
+                None if guard.is_looking(self.ip) && Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+                None => {
+                    tracing::warn!(peer = %self.ip, "too many wrong passwords: a login was refused without a look");
+                    return Err(reply(421, 7, 0, "Too many wrong passwords, try again later"));
+                }
+            }
         };
+        let looking = guard.look(self.ip);
         let known = match self.submission.find(&login).await {
             Ok(known) => known,
             Err(error) => {
@@ -72,6 +82,7 @@ impl Handler for Connection {
                 Ok(())
             }
             Ok(false) => {
+                drop(looking);
                 tracing::warn!(peer = %self.ip, "wrong login or password");
                 tokio::time::sleep(delay).await;
                 Err(reply(535, 7, 8, "Wrong login or password"))
@@ -140,7 +151,8 @@ impl Submission {
         let name = domain.name.clone();
         let template = submitted.template(&self.app.store, &name).await.map_err(|error| refused(&error))?;
         let ready = if submitted.content.len() <= sending::INLINE_OCTETS && template.is_none() {
-            submitted.ready(&name, None)
+            // A fault is this message's alone, and its client is told so, as from a thread of its own.
+            catch_unwind(AssertUnwindSafe(|| submitted.ready(&name, None))).map_err(|_| fault())?
         } else {
             let work = tokio::task::spawn_blocking(move || submitted.ready(&name, template.as_ref()));
             work.await.map_err(|_| fault())?

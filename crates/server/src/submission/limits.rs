@@ -19,6 +19,9 @@ pub(crate) const VERIFIED_TIME: Duration = Duration::from_secs(60);
 /// Passwords that are remembered so.
 pub(crate) const VERIFIED: usize = 1024;
 
+/// How often it is asked again whether a password may be looked at, while others from the same address are.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Wrong passwords from one address before it is refused without a look.
 pub(crate) const WRONG_PER_ADDRESS: f64 = 10.0;
 /// Wrong passwords for one login before it is refused to addresses that it never came from.

@@ -4,6 +4,7 @@
 //! disk. So nobody can be told any more that something is. The next start reads the log of changes from the files as they
 //! are and moves it whole ([`open`](super::open)), before anything is answered.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 
 use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_WRITE};
@@ -41,6 +42,23 @@ pub(super) fn breaks(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| {
         matches!(error.extended_code, SQLITE_IOERR_WRITE | SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC)
     })
+}
+
+thread_local! {
+    /// Whether such an error became a [`StoreError`] on this thread, which no longer tells.
+    static SEEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Remembers an error that is about to lose its code.
+pub(super) fn see(error: &rusqlite::Error) {
+    if breaks(error) {
+        SEEN.set(true);
+    }
+}
+
+/// Whether one was seen since the last time.
+pub(super) fn take_seen() -> bool {
+    SEEN.replace(false)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use policy::site::Site;
 use rusqlite::{OptionalExtension, Rows, params};
@@ -73,6 +74,10 @@ const JOB: &str = "
 impl Engine {
     pub(crate) async fn claim(&self, claim: Claim) -> Result<Vec<Job>, StoreError> {
         must_end_later(claim.now, claim.lease_until)?;
+        if self.lines_are_old.load(Ordering::Relaxed) {
+            self.release_leases().await?;
+            self.lines_are_old.store(false, Ordering::Relaxed);
+        }
         let jobs = self.writer.run_traffic(0, move |writing| Asked { writing, claim: &claim }.jobs()).await?;
         Ok(self.load(jobs).await)
     }
@@ -118,6 +123,8 @@ struct Waiting {
 struct Later {
     sites: Vec<(Site, Timestamp)>,
     destinations: Vec<(Domain, Timestamp)>,
+    /// Destinations where nobody is due.
+    nobody: Vec<Domain>,
     /// Destinations whose names are none.
     unreadable: Vec<String>,
 }
@@ -197,7 +204,15 @@ impl Asked<'_> {
                 Room::Jobs(0) => {}
                 Room::Jobs(room) => {
                     let room = room.min(self.claim.limit);
-                    open.push_back(Waiting { name, room, oldest: VecDeque::new(), is_all: false });
+                    let mut waiting = Waiting { name, room, oldest: VecDeque::new(), is_all: false };
+                    // A line may be too early. It is put right, and hides nobody.
+                    match self.oldest(&mut waiting)? {
+                        Some(oldest) => {
+                            waiting.oldest.push_front(oldest);
+                            open.push_back(waiting);
+                        }
+                        None => later.nobody.push(waiting.name),
+                    }
                 }
                 Room::NotBefore(until) => later.destinations.push((name, until)),
             }
@@ -214,7 +229,10 @@ impl Asked<'_> {
         for (name, until) in &later.destinations {
             hold_destination(self.writing, name.as_str(), *until)?;
         }
-        refresh(self.writing, later.destinations.iter().map(|(name, _)| name.as_str()))?;
+        refresh(
+            self.writing,
+            later.destinations.iter().map(|(name, _)| name).chain(&later.nobody).map(Domain::as_str),
+        )?;
         later.unreadable.iter().try_for_each(|name| give_up_destination(self.writing, self.claim.now, name))
     }
 

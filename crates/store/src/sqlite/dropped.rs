@@ -1,5 +1,8 @@
 //! The queue of a domain, dropped.
 
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
+
 use rusqlite::params;
 use smtp::Domain;
 
@@ -34,6 +37,7 @@ pub(super) const END_WINDOWS: &str = "
 impl Engine {
     pub(crate) async fn drop_queued(&self, domain: &Domain) -> Result<u64, StoreError> {
         let begun = Timestamp::now();
+        self.lock_dropped().insert(domain.clone(), begun);
         let (mut total, mut from) = (0, 0);
         loop {
             let domain = domain.clone();
@@ -52,6 +56,15 @@ impl Engine {
         };
         self.writer.run(0, end).await?;
         Ok(total)
+    }
+
+    pub(crate) fn was_dropped(&self, domain: &Domain, accepted_at: Timestamp) -> bool {
+        self.lock_dropped().get(domain).is_some_and(|dropped| accepted_at <= *dropped)
+    }
+
+    /// Nothing that holds the lock can fail halfway. There are no more of them than sending domains.
+    fn lock_dropped(&self) -> MutexGuard<'_, HashMap<Domain, Timestamp>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

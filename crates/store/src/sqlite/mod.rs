@@ -61,12 +61,17 @@ mod traffic_tag;
 mod webhook;
 mod writer;
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use smtp::Domain;
 
 pub(crate) use inspect::inspect;
 pub(crate) use message::random_text;
 
-use crate::{Location, Role, Stats, StoreError};
+use crate::{Location, Role, Stats, StoreError, Timestamp};
 
 /// How long one waits for another process (a command beside the server) to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,6 +101,10 @@ pub(crate) struct Engine {
     writer: writer::Writer,
     readers: readers::Readers,
     settings: settings::Settings,
+    /// The lines of destinations and sites are still those of the last server, which may say that all of it is taken.
+    lines_are_old: AtomicBool,
+    /// Sending domains whose queues were dropped, and when.
+    dropped: Mutex<HashMap<Domain, Timestamp>>,
 }
 
 impl Engine {
@@ -109,8 +118,11 @@ impl Engine {
                 Ok(0) => {}
                 Ok(freed) => tracing::info!(recipients = freed, "freed what the last server had leased"),
                 // A full disk must not keep a server from starting: it can still tell what happened, and goes on when
-                // there is room. The leases end by themselves.
-                Err(StoreError::Unavailable(reason)) => tracing::warn!(reason, "leases of the last server stay"),
+                // there is room.
+                Err(StoreError::Unavailable(reason)) => {
+                    tracing::warn!(reason, "what the last server had leased cannot be freed yet");
+                    engine.lines_are_old.store(true, Ordering::Relaxed);
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -134,6 +146,7 @@ impl Engine {
 /// What an error of SQLite means to a caller.
 fn unavailable(error: rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode;
+    broken::see(&error);
     let text = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,

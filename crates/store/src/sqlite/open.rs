@@ -4,6 +4,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -52,7 +54,13 @@ pub(super) fn open(directory: &Path, role: Role) -> Result<Engine, StoreError> {
     let server = lock.take().map(|lock| (lock, Reserve::new(directory.join(RESERVE))));
     let writer =
         Writer::start(connection, path, server, gate, changes.clone()).map_err(|e| cannot_open(directory, e))?;
-    Ok(Engine { writer, readers, settings: Settings::new(changes) })
+    Ok(Engine {
+        writer,
+        readers,
+        settings: Settings::new(changes),
+        lines_are_old: AtomicBool::default(),
+        dropped: Mutex::default(),
+    })
 }
 
 /// Makes the directory and the file, readable for their owner only, and sees to it that all names outlive a crash.

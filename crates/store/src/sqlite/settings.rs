@@ -114,7 +114,11 @@ impl Changes {
     pub(super) fn new(directory: &Path, role: Role) -> io::Result<Changes> {
         let (file, opened) = (directory.join(CHANGED), File::open(directory)?);
         if role == Role::Server {
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?;
+            // One that another user's command made could not be written; the directory is ours.
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?,
+            };
         }
         Ok(Changes { own: Arc::default(), file, directory: Arc::new(opened), role })
     }

@@ -325,13 +325,21 @@ enum Failure {
     Full(StoreError),
     /// A write or a sync failed: nothing more is kept.
     Broken(StoreError),
+    /// What the operations left to be written could not be. Which of them is at fault shows when each is alone.
+    Gathered(StoreError),
     /// Anything else.
     Other(StoreError),
 }
 
 impl Failure {
+    /// The transaction was ended by an error that lost its code on the way.
+    fn lost(reason: StoreError) -> Failure {
+        if broken::take_seen() { Failure::Broken(reason) } else { Failure::Full(reason) }
+    }
+
     fn reason(&self) -> &StoreError {
-        let (Failure::Full(reason) | Failure::Broken(reason) | Failure::Other(reason)) = self;
+        use Failure::{Broken, Full, Gathered, Other};
+        let (Full(reason) | Broken(reason) | Gathered(reason) | Other(reason)) = self;
         reason
     }
 }
@@ -439,14 +447,20 @@ impl Committer {
             Ok(()) => {}
             Err(Failure::Full(_)) => {
                 let mail_is_taken = self.reserve.as_mut().is_none_or(|reserve| !reserve.spend() && reserve.is_held());
-                for operation in batch.iter_mut() {
-                    if let Err(failure) = self.commit(std::slice::from_mut(operation), mail_is_taken) {
-                        operation.refuse(failure.reason().clone());
-                    }
-                }
+                self.commit_each(batch, mail_is_taken);
             }
+            Err(Failure::Gathered(_)) if batch.len() > 1 => self.commit_each(batch, mail_is_taken),
             Err(failure) => {
                 batch.iter_mut().for_each(|operation| operation.refuse(failure.reason().clone()));
+            }
+        }
+    }
+
+    /// Each in a transaction of its own.
+    fn commit_each(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool) {
+        for operation in batch {
+            if let Err(failure) = self.commit(std::slice::from_mut(operation), mail_is_taken) {
+                operation.refuse(failure.reason().clone());
             }
         }
     }
@@ -489,9 +503,11 @@ impl Committer {
     /// Says whether it was committed: an operation that fails for itself ends it, unless they are done `apart`, each in
     /// a savepoint of its own, which costs a copy of every page that it changes.
     fn transaction(&self, batch: &mut [Box<dyn Operation>], mail_is_taken: bool, apart: bool) -> Result<bool, Failure> {
+        // First of all: what the last transaction changed is no longer to be taken back.
+        self.leases.borrow_mut().keep();
+        broken::take_seen();
         // IMMEDIATE: wait for another process now, not in the middle, where SQLite could only give up.
         self.execute("BEGIN IMMEDIATE")?;
-        self.leases.borrow_mut().keep();
         let writing = Writing::new(&self.connection, &self.leases, &self.known);
         for operation in batch {
             if operation.about() == Work::NewMail && !mail_is_taken {
@@ -505,7 +521,7 @@ impl Committer {
             let well = operation.perform(&writing);
             if self.connection.is_autocommit() {
                 // The error was one of those that end the whole transaction; what came before is undone with it.
-                return Err(Failure::Full(StoreError::Unavailable("the transaction was lost".to_owned())));
+                return Err(Failure::lost(StoreError::Unavailable("the transaction was lost".to_owned())));
             }
             match (apart, well) {
                 (false, true) => {}
@@ -523,13 +539,15 @@ impl Committer {
         }
         writing.settle(true);
         let happened = writing.finish().map_err(|failure| match failure {
-            Failure::Other(reason) if self.connection.is_autocommit() => Failure::Full(reason),
+            Failure::Other(reason) if self.connection.is_autocommit() => Failure::lost(reason),
+            Failure::Other(reason) => Failure::Gathered(reason),
             failure => failure,
         })?;
         self.check_files()?;
         #[cfg(test)]
         self.counters.broken.injected()?;
         self.execute("COMMIT")?;
+        self.leases.borrow_mut().keep();
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters.happened.add(happened);
         self.check_files()?;
