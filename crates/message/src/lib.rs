@@ -42,7 +42,7 @@ pub use accept::{AcceptError, accept, accept_behind};
 pub use compose::{Attachment, ComposeError, Draft, compose};
 pub use header::HeaderError;
 pub use identity::Identity;
-pub use look::may_have;
+pub use look::has_words;
 pub use mailbox::{Mailbox, MailboxError};
 pub use read::read;
 pub use replace::{ReplaceError, Replaced, has_field, with_html};

@@ -207,8 +207,8 @@ impl Server {
         }
     }
 
-    /// Takes no more requests and begins no more deliveries, lets those that run finish for `shutdown_grace`, gives
-    /// back what was leased, and closes the store.
+    /// Takes no more requests and begins no more deliveries, lets those that run finish for `shutdown_grace`, and closes
+    /// the store. What was not finished in time is due again at the next start.
     pub async fn stop(mut self) {
         tracing::info!("stopping");
         self.stop.send_replace(true);
@@ -220,10 +220,6 @@ impl Server {
         // The last deliveries were counted after the task that writes counts had ended.
         self.tally.flush(&self.store).await;
         self.tracking.finish().await;
-        // What was not finished in time is due again at the next start; other servers need not wait for the lease.
-        if let Err(error) = self.store.release_leases().await {
-            tracing::warn!(%error, "leases are not given back and end by themselves");
-        }
         self.store.close().await;
         tracing::info!("stopped");
     }

@@ -4,12 +4,14 @@
 //!
 //! The recipients are `nNUMBER@dI.DESTINATION`. No server may run on the directory.
 
+mod common;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use policy::tls::{TlsSettings, resolve};
-use store::{Location, Method, NewMessage, Role, Store};
+use common::message;
+use store::{Location, Role, Store};
 
 /// Messages that wait for the writer at a time: they share a sync.
 const WAITING: usize = 256;
@@ -34,7 +36,7 @@ async fn main() {
                     return;
                 }
                 let recipient = format!("n{number}@d{}.{destination}", number % domains);
-                store.accept(message(number, &recipient, wire.clone())).await.expect("accepted");
+                store.accept(message(number, "durable.sender.test", &recipient, wire.clone())).await.expect("accepted");
             }
         })
     };
@@ -43,33 +45,4 @@ async fn main() {
         task.await.expect("filled");
     }
     store.close().await;
-}
-
-fn message(number: usize, recipient: &str, wire: Bytes) -> NewMessage {
-    NewMessage {
-        domain: "durable.sender.test".parse().expect("a name"),
-        message_id: format!("{number}@durable.sender.test"),
-        return_path: "app@durable.sender.test".to_owned(),
-        header_from: "app@durable.sender.test".to_owned(),
-        header_to: recipient.to_owned(),
-        subject: "filled".to_owned(),
-        size: wire.len() as u64,
-        wire,
-        attachments: Vec::new(),
-        tags: Vec::new(),
-        user_variables: serde_json::Map::new(),
-        tls: resolve(TlsSettings::default(), TlsSettings::default()),
-        dkim: false,
-        method: Method::Smtp,
-        test_mode: false,
-        deliver_at: None,
-        expires_at: None,
-        recipients: vec![recipient.parse().expect("an address")],
-        template: None,
-        copies: None,
-        tracking: None,
-        dsn: None,
-        api_key_id: None,
-        originating_ip: None,
-    }
 }

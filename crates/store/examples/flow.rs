@@ -4,15 +4,17 @@
 //!
 //! `WAITING` operations wait for the writer at a time. The store is made below the system's temporary folder and removed.
 
+mod common;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use policy::tls::{TlsSettings, resolve};
+use common::message;
 use store::{
-    AttemptRecord, Claim, ConnectionRecord, EventKind, Job, Location, Method, NewEvent, NewMessage, NewState,
-    RecipientOutcome, Role, Store, Timestamp,
+    AttemptRecord, Claim, ConnectionRecord, EventKind, Job, Location, NewEvent, NewState, RecipientOutcome, Role,
+    Store, Timestamp,
 };
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
@@ -35,7 +37,8 @@ async fn main() {
                     if number >= messages {
                         return;
                     }
-                    store.accept(message(number, domains, wire.clone())).await.expect("accepted");
+                    let recipient = format!("n{number}@d{}.example", number % domains);
+                    store.accept(message(number, "sender.example", &recipient, wire.clone())).await.expect("accepted");
                 }
             }
         })
@@ -101,36 +104,6 @@ fn processor_time() -> Duration {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
-}
-
-fn message(number: usize, domains: usize, wire: Bytes) -> NewMessage {
-    let recipient = format!("n{number}@d{}.example", number % domains);
-    NewMessage {
-        domain: "sender.example".parse().expect("a name"),
-        message_id: format!("20261123220614.{number:016x}@sender.example"),
-        return_path: "bounce@sender.example".to_owned(),
-        header_from: "Ann <ann@sender.example>".to_owned(),
-        header_to: recipient.clone(),
-        subject: "A message of a load".to_owned(),
-        size: wire.len() as u64,
-        wire,
-        attachments: Vec::new(),
-        tags: Vec::new(),
-        user_variables: serde_json::Map::new(),
-        tls: resolve(TlsSettings::default(), TlsSettings::default()),
-        dkim: true,
-        method: Method::Smtp,
-        test_mode: false,
-        deliver_at: None,
-        expires_at: None,
-        recipients: vec![recipient.parse().expect("an address")],
-        template: None,
-        copies: None,
-        tracking: None,
-        dsn: None,
-        api_key_id: None,
-        originating_ip: Some([127, 0, 0, 1].into()),
-    }
 }
 
 fn outcomes(job: &Job) -> Vec<RecipientOutcome> {

@@ -1,5 +1,7 @@
 //! What the DNS said of a sending domain's records when it was last asked.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use smtp::Domain;
 
@@ -23,7 +25,7 @@ impl Store {
     }
 
     /// The last outcome; its `verified` is what holds.
-    pub async fn dns_check(&self, domain: &Domain) -> Result<Option<DnsCheck>, StoreError> {
+    pub async fn dns_check(&self, domain: &Domain) -> Result<Option<Arc<DnsCheck>>, StoreError> {
         self.engine().dns_check(domain).await
     }
 }

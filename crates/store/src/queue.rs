@@ -10,7 +10,6 @@ use policy::tls::Resolved;
 use smtp::dsn::{MailDsn, RcptDsn};
 use smtp::{Address, Domain};
 
-use crate::dkim::DkimSigner;
 use crate::{Gate, IndividualCopy, MessageId, NewEvent, Timestamp};
 
 /// Most recipients of one job: what every host takes in one transaction (RFC 5321 §4.5.3.1.8).
@@ -104,14 +103,11 @@ pub struct Loaded {
     pub wire: Option<Bytes>,
     /// On which suppression lists each recipient is ([`Store::listed`](crate::Store::listed)).
     pub listed: Option<Vec<Listed>>,
-    /// The active keys of the sending domain ([`Store::dkim_signers`](crate::Store::dkim_signers)), where the job is to be
-    /// signed.
-    pub signers: Option<Arc<[DkimSigner]>>,
     /// What the recipient's own copy is made with ([`Store::copy`](crate::Store::copy)).
     pub copy: Option<IndividualCopy>,
 }
 
-/// Content and keys are nobody's to see.
+/// Content is nobody's to see.
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loaded").field("octets", &self.wire.as_ref().map(Bytes::len)).finish_non_exhaustive()

@@ -1,6 +1,7 @@
 //! Signing what goes out (DKIM, RFC 6376), with every active key of the sending domain.
 //!
-//! Which keys are active comes with each job, so a change holds from the next claim on, whichever process made it. What is remembered is what never changes: the parsed key of a number that no other key ever gets.
+//! Which keys are active is asked of the store for each job, so a change holds from the next attempt on, whichever
+//! process made it. What is remembered is what never changes: the parsed key of a number that no other key ever gets.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -24,8 +25,8 @@ const INLINE_RSA_BITS: usize = 2048;
 /// Signs, and remembers keys.
 pub(super) struct Signing {
     keys: Mutex<HashMap<DkimKeyId, Arc<SigningKey>>>,
-    /// For those who sign where they are. An RSA signature takes a good part of a millisecond, about what handing it to
-    /// another thread and back takes as well; but were many to sign at once, a request would wait for all of them.
+    /// For those who sign where they are. An RSA signature takes a good part of a millisecond: were many to sign at once, a
+    /// request would wait for all of them.
     cores: Semaphore,
 }
 
@@ -42,13 +43,10 @@ impl Signing {
     /// A message that nobody can sign, since it has no From, goes out unsigned: that was settled when it was accepted. A
     /// key that does not sign is a fault of ours, which a domain's DMARC policy would make its recipients' problem.
     pub(super) async fn sign(&self, store: &Store, job: &Job, wire: Bytes) -> Result<Bytes, Unprepared> {
-        let kept = match &job.loaded.signers {
-            Some(kept) => kept.clone(),
-            None => store.dkim_signers(&job.domain).await.map_err(|error| {
-                tracing::error!(%error, message_id = job.message_id, "cannot read DKIM keys");
-                Unprepared::Fault("the DKIM keys of the domain could not be read from the store")
-            })?,
-        };
+        let kept = store.dkim_signers(&job.domain).await.map_err(|error| {
+            tracing::error!(%error, message_id = job.message_id, "cannot read DKIM keys");
+            Unprepared::Fault("the DKIM keys of the domain could not be read from the store")
+        })?;
         if kept.is_empty() {
             return Ok(wire);
         }

@@ -7,10 +7,9 @@ mod spf;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use delivery::resolve::Dns;
 use policy::mx::MxAnswer;
@@ -61,13 +60,6 @@ pub(crate) struct Records {
     pub(crate) checked_at: Option<Timestamp>,
 }
 
-/// How long an answer about a domain's return paths is given again.
-const IN_FORCE: Duration = Duration::from_secs(5);
-/// About how many domains that is remembered of.
-const DOMAINS_IN_FORCE: usize = 1000;
-
-type InForce = HashMap<Domain, (Instant, Option<Domain>)>;
-
 /// Knows which records there should be, and looks for them.
 #[derive(Clone)]
 pub struct SendingDns {
@@ -79,8 +71,6 @@ pub struct SendingDns {
     /// Where others reach this server by `https`, to report about TLS.
     reports_url: Option<String>,
     slots: Arc<Semaphore>,
-    /// What [`SendingDns::bounce_host_in_force`] answered, and when.
-    in_force: Arc<Mutex<InForce>>,
 }
 
 impl std::fmt::Debug for SendingDns {
@@ -105,7 +95,6 @@ impl SendingDns {
                 .filter(|url| url.scheme() == "https")
                 .map(|url| format!("{}/v1/tls/reports/upload", url.as_str().trim_end_matches('/'))),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
-            in_force: Arc::default(),
         }
     }
 
@@ -135,7 +124,6 @@ impl SendingDns {
         let check =
             DnsCheck { checked_at, verified: verified(counted), found: records.iter().map(Record::to_kept).collect() };
         store.put_dns_check(domain, check).await?;
-        self.in_force().remove(domain);
         Ok(Records { records, checked_at: Some(checked_at) })
     }
 
@@ -188,32 +176,12 @@ impl SendingDns {
         Some((host, [mx, spf]))
     }
 
-    /// That host, if all its records were there when they were last looked for. It is asked for each message, so an answer
-    /// is given again for a moment: another process may look for the records as well.
+    /// That host, if all its records were there when they were last looked for.
     pub(crate) async fn bounce_host_in_force(
         &self,
         store: &Store,
         domain: &Domain,
     ) -> Result<Option<Domain>, StoreError> {
-        let known = self.in_force().get(domain).filter(|(at, _)| at.elapsed() < IN_FORCE).cloned();
-        if let Some((_, host)) = known {
-            return Ok(host);
-        }
-        let at = Instant::now();
-        let host = self.find_bounce_host(store, domain).await?;
-        let mut in_force = self.in_force();
-        if in_force.len() >= DOMAINS_IN_FORCE {
-            in_force.clear();
-        }
-        in_force.insert(domain.clone(), (at, host.clone()));
-        Ok(host)
-    }
-
-    fn in_force(&self) -> MutexGuard<'_, InForce> {
-        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn find_bounce_host(&self, store: &Store, domain: &Domain) -> Result<Option<Domain>, StoreError> {
         let Some((host, records)) = self.of_bounces(domain) else { return Ok(None) };
         let Some(last) = store.dns_check(domain).await? else { return Ok(None) };
         let kept = last.found.as_array().map(Vec::as_slice).unwrap_or_default();

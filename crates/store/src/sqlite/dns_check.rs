@@ -1,6 +1,8 @@
 //! What the DNS said of sending domains.
 
-use rusqlite::params;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
 use smtp::Domain;
 
 use super::Engine;
@@ -38,19 +40,20 @@ impl Engine {
             .await
     }
 
-    pub(crate) async fn dns_check(&self, domain: &Domain) -> Result<Option<DnsCheck>, StoreError> {
-        let domain = domain.clone();
-        self.readers
-            .run(move |connection| {
-                let mut select = connection.prepare_cached(SELECT)?;
-                let mut rows = select.query([domain.as_str()])?;
-                let Some(row) = rows.next()? else { return Ok(None) };
-                Ok(Some(DnsCheck {
-                    checked_at: time(row, "checked_at")?,
-                    verified: get(row, "verified")?,
-                    found: from_json(row, "found")?,
-                }))
-            })
-            .await
+    pub(crate) async fn dns_check(&self, domain: &Domain) -> Result<Option<Arc<DnsCheck>>, StoreError> {
+        let ask =
+            |domain: Domain| self.readers.run(move |connection| Ok(Some(last(connection, &domain)?.map(Arc::new))));
+        Ok(self.settings.find(&self.settings.dns_checks, domain.clone(), ask).await?.flatten())
     }
+}
+
+fn last(connection: &Connection, domain: &Domain) -> Result<Option<DnsCheck>, StoreError> {
+    let mut select = connection.prepare_cached(SELECT)?;
+    let mut rows = select.query([domain.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(Some(DnsCheck {
+        checked_at: time(row, "checked_at")?,
+        verified: get(row, "verified")?,
+        found: from_json(row, "found")?,
+    }))
 }

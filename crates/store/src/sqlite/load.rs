@@ -1,4 +1,4 @@
-//! What the jobs of a claim need, read at once: an attempt then asks the store for nothing.
+//! What the jobs of a claim need, read at once: an attempt then asks the database for nothing.
 
 use std::sync::Arc;
 
@@ -23,9 +23,6 @@ impl Engine {
         });
         let mut jobs = Arc::unwrap_or_clone(jobs);
         jobs.iter_mut().zip(loaded).for_each(|(job, loaded)| job.loaded = loaded);
-        for job in jobs.iter_mut().filter(|job| job.dkim) {
-            job.loaded.signers = self.dkim_signers(&job.domain).await.ok();
-        }
         jobs
     }
 }
@@ -40,7 +37,6 @@ fn load_all(connection: &Connection, jobs: &[Job]) -> Result<Vec<Loaded>, StoreE
         all.push(Loaded {
             wire: if job.size <= LOADED_OCTETS { message::wire(connection, job.message)? } else { None },
             listed: job.recipients.iter().map(of_recipient).collect::<Result<_, _>>().ok(),
-            signers: None,
             copy: match (&job.copy_plan, job.recipients.first()) {
                 (Some(_), Some(recipient)) => copy::of_recipient(connection, recipient.id).ok().flatten(),
                 _ => None,

@@ -21,6 +21,7 @@ use smtp::Domain;
 
 use crate::credential::Credential;
 use crate::dkim::DkimSigner;
+use crate::dns_check::DnsCheck;
 use crate::{ApiKey, KeyHash, Role, SendingDomain, StoreError};
 
 /// The file that tells of changes by other processes. An octet is added for each, so that its length never comes back.
@@ -39,6 +40,8 @@ pub(super) struct Settings {
     pub(super) credentials: Known<(Domain, String), Credential>,
     /// Of a domain that does not sign too, with none.
     pub(super) signers: Known<Domain, Arc<[DkimSigner]>>,
+    /// Of a domain whose records were never looked for too, with none.
+    pub(super) dns_checks: Known<Domain, Option<Arc<DnsCheck>>>,
 }
 
 impl Settings {
@@ -49,6 +52,7 @@ impl Settings {
             keys: Known::default(),
             credentials: Known::default(),
             signers: Known::default(),
+            dns_checks: Known::default(),
         }
     }
 

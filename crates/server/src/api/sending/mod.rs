@@ -11,7 +11,7 @@ mod template;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request, State};
-use message::{Changes, Draft, Identity, Message};
+use message::{Draft, Identity, Message};
 use policy::tls;
 use serde_json::json;
 use smtp::{Address, Domain, ReturnPath};
@@ -123,27 +123,10 @@ impl Ready {
 
 /// Whether there is a placeholder of a link to unsubscribe in the content, in what copies are made of or are made with.
 fn has_unsubscribe(content: &[u8], copies: Option<&NewCopies>) -> bool {
-    #[derive(Default)]
-    struct Look(bool);
-    impl Changes for Look {
-        fn header(&mut self, _: &str, value: &str) -> Result<Option<String>, String> {
-            self.text("", value)
-        }
-
-        fn text(&mut self, _: &str, text: &str) -> Result<Option<String>, String> {
-            self.0 |= tracking::asks(text);
-            Ok(None)
-        }
-    }
     let in_copies = copies.is_some_and(|copies| {
         tracking::asks(&copies.plan.to_string()) || copies.copies.iter().any(|copy| tracking::asks(&copy.variables))
     });
-    let mut look = Look::default();
-    // What cannot be read has no placeholder that could be filled.
-    in_copies
-        || message::may_have(content, &tracking::ASKING)
-            && message::rewrite(content, &[], &mut look, usize::MAX).is_ok()
-            && look.0
+    in_copies || message::has_words(content, &tracking::ASKING)
 }
 
 /// Runs `work` on the form, here or, when that would take long, on a thread of its own.
