@@ -44,6 +44,7 @@ mod time;
 pub mod tlsrpt;
 pub mod tracking;
 pub mod traffic;
+pub mod user;
 pub mod webhook;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};

@@ -112,7 +112,7 @@ impl Engine {
 }
 
 /// Whether a row was refused because what it belongs to is not there.
-fn has_no_parent(error: &rusqlite::Error) -> bool {
+pub(super) fn has_no_parent(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|e| e.extended_code == SQLITE_CONSTRAINT_FOREIGNKEY)
 }
 

@@ -58,6 +58,7 @@ mod tlsrpt;
 mod tracking;
 mod traffic;
 mod traffic_tag;
+mod user;
 mod webhook;
 mod writer;
 

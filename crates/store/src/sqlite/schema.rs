@@ -31,6 +31,7 @@ const STEPS: &[&str] = &[
     super::rotation::TABLES,
     super::complaint::TABLES,
     super::dsn::TABLES,
+    super::user::TABLES,
 ];
 
 /// The version that this program reads and writes.

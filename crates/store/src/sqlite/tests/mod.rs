@@ -27,6 +27,7 @@ mod template;
 mod tlsrpt;
 mod tracking;
 mod traffic;
+mod user;
 mod webhook;
 
 use std::path::PathBuf;
