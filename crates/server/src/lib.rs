@@ -7,6 +7,7 @@ pub mod api;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod console;
 mod copies;
 pub mod demo;
 mod dkim;

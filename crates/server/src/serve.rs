@@ -20,9 +20,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::acme;
+use crate::api::App;
 use crate::api::tracking::Tracker;
-use crate::api::{self, App};
 use crate::config::{Config, EhloName, Secret};
+use crate::console::{self, Console};
 use crate::inbound::{self, ReturnPaths};
 use crate::metrics::Metrics;
 use crate::notices::Notifier;
@@ -79,6 +80,7 @@ pub struct Server {
     addresses: Addresses,
     reload: Arc<Notify>,
     first_key: Option<Secret>,
+    setup: Option<String>,
     store: Store,
     tally: Tally,
     tracking: Arc<Tracker>,
@@ -141,7 +143,9 @@ impl Server {
         let mut parts = parts.unwrap_or_default();
         parts.push(Notifier::start(&app, &config, &stopped));
         parts.extend(asides.start(&config, metrics, &reload, &stopped)?);
-        let router = api::router(app);
+        let console = Console::new(&app);
+        let setup = console.open_setup().await?;
+        let router = console::router(app, console);
         let base = base_of(&config, addresses.http);
         let webhooks =
             Webhooks::new(store.clone(), web, webhooks::Options { grace, base, ..webhooks::Options::default() });
@@ -160,7 +164,7 @@ impl Server {
             tasks.spawn(named(part, running));
         }
         addresses.tell();
-        Ok(Server { addresses, reload, first_key, store, tally, tracking, stop, tasks })
+        Ok(Server { addresses, reload, first_key, setup, store, tally, tracking, stop, tasks })
     }
 
     /// Where the HTTP API listens: the port that was taken when port 0 was configured.
@@ -191,6 +195,12 @@ impl Server {
     /// The API key that this start made, when there was none. It is kept nowhere else.
     pub fn first_key(&self) -> Option<&Secret> {
         self.first_key.as_ref()
+    }
+
+    /// Where the first user of the control panel is made, below the server's address, while there is none. It holds a
+    /// secret.
+    pub fn setup(&self) -> Option<&str> {
+        self.setup.as_deref()
     }
 
     /// The store that this server works on.

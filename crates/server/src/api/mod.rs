@@ -48,6 +48,8 @@ use crate::config::Config;
 use crate::sending_dns::SendingDns;
 use crate::submission::password::Passwords;
 
+pub(crate) use self::http::auth::Caller;
+pub(crate) use self::http::log::log_request;
 pub(crate) use self::http::time;
 
 /// What the API works with.
@@ -93,6 +95,11 @@ impl App {
             readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
             retention: Config::default().retention(),
         }
+    }
+
+    /// Whether clients reach this server by https, as far as the configuration says.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
     }
 
     /// With what is kept of every domain at most.

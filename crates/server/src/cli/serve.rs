@@ -24,8 +24,13 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         Err(StartError::Acme(error)) => return Err(Failure::Unusable(error.to_string())),
         Err(error) => return Err(Failure::of(error)),
     };
+    let base = base_of(&loaded.config, server.http_addr());
+    if let Some(path) = server.setup()
+        && print(invitation(&base, path)).is_err()
+    {
+        tracing::warn!("the set-up link of the control panel could not be shown: standard output fails");
+    }
     if let Some(key) = server.first_key() {
-        let base = base_of(&loaded.config, server.http_addr());
         if print(welcome(&server, &base, key).await).is_err() {
             tracing::warn!(
                 "the API key could not be shown: standard output fails; `waxwing key create` makes another one"
@@ -89,6 +94,11 @@ impl Signals {
 enum Wanted {
     Stop,
     Reload,
+}
+
+/// While there is no user, every start shows a link that makes the first.
+fn invitation(base: &str, path: &str) -> String {
+    format!("\nThe control panel has no user yet. Make the first one here; the link works once:\n\n    {base}{path}\n")
 }
 
 /// The first start's only chance to show the key, with a command that sends a mail.

@@ -14,7 +14,7 @@ use crate::smtpd::listener::network_of;
 
 /// The counters.
 #[derive(Debug, Default)]
-pub(super) struct Guard(Mutex<State>);
+pub(crate) struct Guard(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -28,7 +28,7 @@ struct State {
 
 /// A password that is being looked at.
 #[derive(Debug)]
-pub(super) struct Looking<'a> {
+pub(crate) struct Looking<'a> {
     guard: &'a Guard,
     network: IpAddr,
 }
@@ -62,7 +62,7 @@ impl Level {
 impl Guard {
     /// Counts an attempt, as a wrong one until [`Guard::forgive`] says otherwise: attempts at the same time count each
     /// other. `None` when no password is to be looked at; else how long the answer waits if it is wrong.
-    pub(super) fn attempt(&self, ip: IpAddr, login: &str, now: Instant) -> Option<Duration> {
+    pub(crate) fn attempt(&self, ip: IpAddr, login: &str, now: Instant) -> Option<Duration> {
         let mut state = self.lock();
         let (network, login) = (network_of(ip), login.to_owned());
         let by_address = state.addresses.get(&network).map_or(0.0, |level| level.now(now));
@@ -78,7 +78,7 @@ impl Guard {
     }
 
     /// Counts a password as being looked at.
-    pub(super) fn look(&self, ip: IpAddr) -> Looking<'_> {
+    pub(crate) fn look(&self, ip: IpAddr) -> Looking<'_> {
         let network = network_of(ip);
         *self.lock().looking.entry(network).or_default() += 1;
         Looking { guard: self, network }
@@ -86,12 +86,12 @@ impl Guard {
 
     /// Whether passwords from the address are being looked at, which may yet turn out right: an application opens all its
     /// connections at once.
-    pub(super) fn is_looking(&self, ip: IpAddr) -> bool {
+    pub(crate) fn is_looking(&self, ip: IpAddr) -> bool {
         self.lock().looking.contains_key(&network_of(ip))
     }
 
     /// Takes back an attempt that was right, or that nobody could look at.
-    pub(super) fn forgive(&self, ip: IpAddr, login: &str, was_right: bool, now: Instant) {
+    pub(crate) fn forgive(&self, ip: IpAddr, login: &str, was_right: bool, now: Instant) {
         let mut state = self.lock();
         let (network, login) = (network_of(ip), login.to_owned());
         if was_right {

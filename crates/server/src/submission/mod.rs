@@ -3,7 +3,7 @@
 //! - [`handler`]: logins, addresses, messages.  [`password`], [`guard`]: who may log in, and how often one may try.
 //! - The protocol is [`crate::smtpd`]'s, the meaning of option headers [`crate::api`]'s.
 
-mod guard;
+pub(crate) mod guard;
 mod handler;
 pub(crate) mod limits;
 pub(crate) mod password;

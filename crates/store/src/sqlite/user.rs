@@ -64,7 +64,7 @@ impl Engine {
     }
 
     pub(crate) async fn has_users(&self) -> Result<bool, StoreError> {
-        self.readers.run(|connection| any(connection)).await
+        self.readers.run(any).await
     }
 
     pub(crate) async fn find_user(&self, name: &str) -> Result<Option<User>, StoreError> {
