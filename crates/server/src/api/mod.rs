@@ -48,6 +48,8 @@ use crate::config::Config;
 use crate::sending_dns::SendingDns;
 use crate::submission::password::Passwords;
 
+#[cfg(test)]
+pub(crate) use self::events::filters as event_filters;
 pub(crate) use self::http::auth::Caller;
 pub(crate) use self::http::log::log_request;
 pub(crate) use self::http::time;

@@ -30,12 +30,10 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     {
         tracing::warn!("the set-up link of the control panel could not be shown: standard output fails");
     }
-    if let Some(key) = server.first_key() {
-        if print(welcome(&server, &base, key).await).is_err() {
-            tracing::warn!(
-                "the API key could not be shown: standard output fails; `waxwing key create` makes another one"
-            );
-        }
+    if let Some(key) = server.first_key()
+        && print(welcome(&server, &base, key).await).is_err()
+    {
+        tracing::warn!("the API key could not be shown: standard output fails; `waxwing key create` makes another one");
     }
     loop {
         tokio::select! {

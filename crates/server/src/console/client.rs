@@ -90,9 +90,8 @@ impl Client {
 
     /// Any method, with a form.
     pub(super) async fn form(&self, method: Method, path: &str, fields: &[(&str, &str)]) -> Result<Value, Refusal> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(fields);
-        self.call(method, path, Some(("application/x-www-form-urlencoded", form.finish()))).await
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.call(method, path, Some(("application/x-www-form-urlencoded", form))).await
     }
 
     /// `POST` with a form.

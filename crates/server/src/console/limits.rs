@@ -21,5 +21,9 @@ pub(super) const PASSWORD_CHARACTERS_MIN: usize = 10;
 pub(super) const PASSWORD_OCTETS_MAX: usize = 512;
 /// What is kept of the name that a browser gives itself, in octets.
 pub(super) const AGENT_OCTETS: usize = 200;
+/// Events in one file.
+pub(super) const EXPORT_EVENTS: usize = 1_000_000;
+/// Files of events that are written at the same time.
+pub(super) const EXPORTS: usize = 4;
 /// Longest notice that is handed from one page to the next, in octets.
 pub(super) const NOTICE_OCTETS: usize = 1000;

@@ -15,9 +15,11 @@ mod door;
 mod json;
 mod layout;
 mod limits;
+mod logs;
 mod overview;
 mod parts;
 mod session;
+mod test_message;
 mod users;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +31,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use hyper_util::service::TowerToHyperService;
 use store::{KeyHash, Store, StoreError};
+use tokio::sync::Semaphore;
 
 use crate::api::{self, App, log_request};
 use crate::config::Secret;
@@ -48,6 +51,8 @@ struct Inner {
     guard: Guard,
     /// What the link has that makes the first user.
     setup: Mutex<Option<KeyHash>>,
+    /// Files of events that are being written.
+    exports: Arc<Semaphore>,
     /// Browsers reach us by https.
     is_https: bool,
 }
@@ -61,6 +66,7 @@ impl Console {
             passwords: app.passwords.clone(),
             guard: Guard::default(),
             setup: Mutex::default(),
+            exports: Arc::new(Semaphore::new(limits::EXPORTS)),
             is_https: app.is_https(),
         }))
     }
@@ -90,6 +96,8 @@ impl Console {
 pub fn router(app: App, console: Console) -> Router {
     let pages = Router::new()
         .merge(overview::routes())
+        .merge(logs::routes())
+        .merge(test_message::routes())
         .merge(account::routes())
         .merge(users::routes())
         .merge(door::routes())

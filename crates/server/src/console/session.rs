@@ -180,6 +180,11 @@ impl Fields {
         Ok(Fields(form_urlencoded::parse(&body).into_owned().collect()))
     }
 
+    /// A form that says this.
+    pub(super) fn of<const N: usize>(fields: [(&str, String); N]) -> Fields {
+        Fields(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
     /// The first value of the field, or nothing.
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use policy::tls::TlsSettings;
 use serde_json::{Value, json};
 use store::{AttemptRecord, ConnectionRecord, EventKind, FailureReason, NewEvent, NewState, Severity, Timestamp};
 
@@ -369,5 +370,41 @@ async fn an_empty_list_still_has_links() {
     assert_eq!(answer.json["items"], json!([]));
     for which in ["next", "previous", "first", "last"] {
         assert_eq!(server.get(&link(&answer, which)).await.json["items"], json!([]), "{which}");
+    }
+}
+
+#[tokio::test]
+async fn one_list_has_the_events_of_every_domain_that_the_key_opens() {
+    let server = Server::start().await;
+    server.add_domain("other.example", TlsSettings::default()).await;
+    for (domain, subject) in [("example.com", "one"), ("other.example", "two"), ("example.com", "three")] {
+        assert_eq!(server.send_for(domain, &[("subject", subject)]).await.status, 200);
+    }
+    let told = |answer: &Answer| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let items = answer.json["items"].as_array().unwrap();
+        items.iter().map(|item| (text(&item["domain"]["name"]), text(&item["message"]["headers"]["subject"]))).collect()
+    };
+    let pair = |domain: &str, subject: &str| (domain.to_owned(), subject.to_owned());
+    let (one, two, three) = (pair("example.com", "one"), pair("other.example", "two"), pair("example.com", "three"));
+
+    let first = server.get("/v1/events?event=accepted&limit=2").await;
+    assert_eq!(told(&first), [three.clone(), two.clone()]);
+    let second = server.get(&link(&first, "next")).await;
+    assert_eq!(told(&second), [one.clone()]);
+    // A link stays within the domain that was asked for.
+    let of_one = server.get("/v1/events?domain=Example.com&limit=1").await;
+    assert_eq!(told(&of_one), [three]);
+    assert_eq!(told(&server.get(&link(&of_one, "next")).await), [one]);
+
+    let id = second.json["items"][0]["id"].as_str().unwrap();
+    assert_eq!(told(&server.get(&format!("/v1/events?id={id}")).await).len(), 1);
+    for (query, words) in [
+        ("domain=a b", "'domain' is not a valid domain"),
+        ("page=x", "the page token is not valid"),
+        ("page=x&event=failed", "'event' stands beside 'page', which names all of the list but the domain"),
+        ("colour=red", "'colour' is not a parameter"),
+    ] {
+        assert_eq!(server.get(&format!("/v1/events?{query}")).await.error(), (400, words), "{query}");
     }
 }

@@ -55,6 +55,7 @@ fn comparison(parameter: &str) -> Option<Match> {
         "from" => Match::Part(Field::From),
         "to" => Match::Part(Field::To),
         "subject" => Match::Part(Field::Subject),
+        "id" => Match::Whole(Field::Key),
         "message-id" => Match::MessageId,
         "tags" => Match::Whole(Field::Tag),
         "attachment" => Match::Part(Field::Attachment),
@@ -171,6 +172,7 @@ mod tests {
             ("mx-host", "google.com", contains(Field::MxHost, "google.com")),
             ("size", ">10", Filter::SizeAbove(10)),
             ("list", "news@example.com", Filter::Or(Vec::new())),
+            ("id", "Fp_TmTf9tNeblmbVyBh1tQ", is(Field::Key, "Fp_TmTf9tNeblmbVyBh1tQ")),
             ("demanded-by", "dane", is(Field::DemandedBy, "dane")),
             ("size", ">10 <20", Filter::And(vec![Filter::SizeAbove(10), Filter::SizeBelow(20)])),
         ] {

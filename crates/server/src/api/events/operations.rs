@@ -1,16 +1,18 @@
 //! What can be called to read events.
 
 use super::page::Page;
-use super::{list as first_page, page};
+use super::{list as first_page, list_all, page};
 use crate::api::limits::{EVENTS_PER_PAGE, EVENTS_PER_PAGE_DEFAULT};
-use crate::api::operation::Operation;
+use crate::api::operation::{Access, Operation};
 use crate::api::schema::{
-    Schema, any_object, boolean, choice, integer, list, named, number, object, switch, text, unix_seconds,
+    Schema, any_object, boolean, choice, integer, list, named, number, object, sending_domain, switch, text,
+    unix_seconds,
 };
 use crate::api::tls::observed;
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
     let filters = [
+        ("id", "The whole id of an event"),
         ("event", "accepted, delivered, failed, opened, clicked, complained, tls-downgraded"),
         ("severity", "temporary, permanent"),
         ("recipient", "Whole address, or a part"),
@@ -39,21 +41,42 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
     ];
     let limit = integer().range(1, EVENTS_PER_PAGE).default(EVENTS_PER_PAGE_DEFAULT);
     let listing = Operation::get("/v3/{domain}/events", "listEvents", first_page)
-        .summary("What happened to the messages of a domain")
-        .about("Filters are expressions: foo bar, foo OR bar, NOT foo, \"a phrase\", parentheses.")
-        .query("begin", text().about("RFC 2822 date or Unix seconds; belongs to the range"))
-        .query("end", text().about("The same; does not belong to it"))
-        .query("ascending", switch().about("Oldest first"))
-        .query("limit", limit.about("At most so many"))
-        .ok("A page of events", event_page());
+        .summary("What happened to the messages of a domain");
+    let listing_of_all = Operation::get("/v1/events", "listAllEvents", list_all)
+        .summary("What happened to the messages of every domain that the key opens")
+        .access(Access::Filtered)
+        .query("domain", sending_domain().about("Only of this sending domain"))
+        .query(
+            "page",
+            text().about("The page that a link of another page names, with no other parameter but the domain"),
+        );
+    let filtered = |listing: Operation| {
+        let listing = listing
+            .about("Filters are expressions: foo bar, foo OR bar, NOT foo, \"a phrase\", parentheses.")
+            .query("begin", text().about("RFC 2822 date or Unix seconds; belongs to the range"))
+            .query("end", text().about("The same; does not belong to it"))
+            .query("ascending", switch().about("Oldest first"))
+            .query("limit", limit.clone().about("At most so many"))
+            .ok("A page of events", event_page());
+        filters.iter().fold(listing, |operation, (name, about)| operation.query(name, text().about(about)))
+    };
     let token = Page::parse("").map(|page| page.token()).unwrap_or_default();
     vec![
-        filters.into_iter().fold(listing, |operation, (name, about)| operation.query(name, text().about(about))),
+        filtered(listing),
+        filtered(listing_of_all),
         Operation::get("/v3/{domain}/events/{token}", "readEventPage", page)
             .summary("The page that a link of another page names")
             .path("token", text().about("As the link has it").example(token))
             .ok("A page of events", event_page()),
     ]
+}
+
+/// The parameters of the list that are filters.
+#[cfg(test)]
+pub(crate) fn filters() -> Vec<String> {
+    let listing = operations().into_iter().find(|one| one.id == "listEvents");
+    let parameters = listing.into_iter().flat_map(|listing| listing.parameters);
+    parameters.map(|one| one.name).filter(|name| super::filter::is_filter(name)).collect()
 }
 
 fn event_page() -> Schema {
@@ -71,6 +94,7 @@ fn event() -> Schema {
         ("reason", text()),
         ("recipient", text().required()),
         ("recipient-domain", text()),
+        ("domain", object([("name", text())]).about("Its sending domain, in the list of all")),
         ("storage", object([("url", text()), ("key", text())]).about("The message as it is kept")),
         ("tls-settings", any_object().about("What was asked for, in accepted events")),
         ("delivery-status", delivery_status()),

@@ -56,9 +56,14 @@ impl From<Wire> for Page {
 impl Page {
     /// The first page of what a query string asks for.
     pub(in crate::api) fn parse(query: &str) -> Result<Page, ApiError> {
+        Page::of_parameters(form::parse_query(query)?)
+    }
+
+    /// The first page of what these parameters ask for.
+    pub(in crate::api) fn of_parameters(parameters: Vec<(String, String)>) -> Result<Page, ApiError> {
         let (mut begin, mut end, mut ascending, mut limit) = (None, None, None, None);
         let mut filters: Vec<(String, String)> = Vec::new();
-        for (name, value) in form::parse_query(query)? {
+        for (name, value) in parameters {
             match name.as_str() {
                 _ if value.trim().is_empty() => {}
                 "begin" => once(&mut begin, point_in_time(&name, &value)?, &name)?,
@@ -118,8 +123,10 @@ impl Page {
     }
 
     /// What to ask the store, whose answer [`Page::order`] brings into order.
-    pub(in crate::api) fn query(&self, domain: &Domain) -> Result<EventQuery, ApiError> {
-        Ok(self.query_with(Some(domain.clone()), filter::parse(&self.filters)?))
+    ///
+    /// Without a domain it is asked over all of them.
+    pub(in crate::api) fn query(&self, domain: Option<Domain>) -> Result<EventQuery, ApiError> {
+        Ok(self.query_with(domain, filter::parse(&self.filters)?))
     }
 
     /// The same with a filter that is kept elsewhere.
