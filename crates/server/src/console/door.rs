@@ -17,6 +17,7 @@ use super::Console;
 use super::client::Refusal;
 use super::layout::{error, outside};
 use super::limits::NAME_OCTETS;
+use super::parts::cut;
 use super::session::{Fields, Submitted, forget, open, peer_of, see_other};
 use super::users::{check_name, check_password};
 use crate::config::Secret;
@@ -159,8 +160,7 @@ type Wrong = (StatusCode, &'static str);
 
 /// The user with this name and password. Wrong ones are counted by address and by name, and make the answers slow.
 async fn who(console: &Console, ip: IpAddr, name: &str, password: &str) -> Result<Result<User, Wrong>, Refusal> {
-    let mut folded = name.to_lowercase();
-    folded.truncate(folded.floor_char_boundary(NAME_OCTETS));
+    let folded = cut(&name.to_lowercase(), NAME_OCTETS).to_owned();
     let Some(delay) = console.0.guard.attempt(ip, &folded, Instant::now()) else {
         tracing::warn!(peer = %ip, "too many wrong passwords: a sign-in was refused without a look");
         let words = "Too many wrong passwords. Wait some minutes and try again.";

@@ -10,7 +10,9 @@
 
 mod account;
 mod assets;
+mod chart;
 mod client;
+mod destinations;
 mod door;
 mod json;
 mod layout;
@@ -18,6 +20,8 @@ mod limits;
 mod logs;
 mod overview;
 mod parts;
+mod period;
+mod reports;
 mod session;
 mod test_message;
 mod users;
@@ -98,6 +102,8 @@ pub fn router(app: App, console: Console) -> Router {
         .merge(overview::routes())
         .merge(logs::routes())
         .merge(test_message::routes())
+        .merge(destinations::routes())
+        .merge(reports::routes())
         .merge(account::routes())
         .merge(users::routes())
         .merge(door::routes())

@@ -28,6 +28,12 @@ fn visible(c: char) -> char {
     }
 }
 
+/// The beginning of a text, at most so many octets, in whole characters.
+pub(super) fn cut(text: &str, octets: usize) -> &str {
+    let end = (0..=octets.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
+}
+
 /// Text of a stranger that has lines, with each line break as one.
 pub(super) fn shown_lines(text: &str, most: usize) -> String {
     text.lines().map(|line| shown(line, most)).collect::<Vec<_>>().join("\n")
@@ -135,6 +141,7 @@ mod tests {
         assert_eq!(shown("evil\u{202e}gpj.exe", 20), "evil\u{fffd}gpj.exe");
         assert_eq!(shown("abcdef", 3), "abc…");
         assert_eq!(shown("abc", 3), "abc");
+        assert_eq!([cut("aé", 2), cut("aé", 3), cut("", 5)], ["a", "aé", ""]);
         assert_eq!(shown_lines("250-a\r\n250 b", 20), "250-a\n250 b");
     }
 

@@ -18,6 +18,7 @@ use url::form_urlencoded;
 use super::Console;
 use super::client::{Client, Refusal, with_query};
 use super::limits::{AGENT_OCTETS, NOTICE_OCTETS, SESSION_IDLE, SESSION_NOTED, SESSION_TIME};
+use super::parts::cut;
 use crate::api::Caller;
 use crate::config::Secret;
 
@@ -56,8 +57,6 @@ pub(super) struct Viewer {
     pub(super) token: KeyHash,
     /// What every form of this session has.
     pub(super) csrf: String,
-    /// The page that is looked at, with its query.
-    pub(super) path: String,
     /// What the page before left to be said.
     pub(super) notice: Option<Notice>,
     client: Client,
@@ -114,7 +113,7 @@ impl FromRequestParts<Console> for Viewer {
         let client = Client::new(console.0.api.clone(), Caller::of_user(&user), peer_of(parts));
         let csrf = csrf_of(token);
         let notice = cookies.notice();
-        Ok(Viewer { console: console.clone(), user, session, token: hash, csrf, path, notice, client })
+        Ok(Viewer { console: console.clone(), user, session, token: hash, csrf, notice, client })
     }
 }
 
@@ -263,9 +262,8 @@ pub(super) fn keep_cookie(response: &mut Response, name: &str, value: &str, seco
 
 /// Has the next page say it.
 pub(super) fn leave_notice(response: &mut Response, notice: &Notice) {
-    let mut text = format!("{}{}", if notice.is_error { '!' } else { '+' }, notice.text);
-    text.truncate(text.floor_char_boundary(NOTICE_OCTETS));
-    keep_cookie(response, NOTICE, &URL_SAFE_NO_PAD.encode(text), 60, false);
+    let text = format!("{}{}", if notice.is_error { '!' } else { '+' }, notice.text);
+    keep_cookie(response, NOTICE, &URL_SAFE_NO_PAD.encode(cut(&text, NOTICE_OCTETS)), 60, false);
 }
 
 /// Has it not said again.
@@ -284,8 +282,7 @@ pub(super) async fn open(
     let no_randomness = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "The system has no randomness to give.");
     let token = random().ok_or_else(no_randomness)?;
     let agent = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let mut agent = agent.unwrap_or_default();
-    agent.truncate(agent.floor_char_boundary(AGENT_OCTETS));
+    let agent = cut(&agent.unwrap_or_default(), AGENT_OCTETS).to_owned();
     let now = Timestamp::now();
     let address = peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
     let new = NewSession {

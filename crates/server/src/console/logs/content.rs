@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::console::client::{Refusal, segment};
 use crate::console::json::Look;
 use crate::console::layout::{Page, Section};
-use crate::console::parts::{shown, shown_lines, table};
+use crate::console::parts::{cut, shown, shown_lines, table};
 use crate::console::session::Viewer;
 
 /// Most characters of a line, and of a field.
@@ -56,5 +56,5 @@ pub(super) async fn page(viewer: Viewer, Query(which): Query<Which>) -> Result<R
 }
 
 fn begin(text: &str) -> String {
-    shown_lines(&text[..text.floor_char_boundary(BODY_OCTETS)], LINE)
+    shown_lines(cut(text, BODY_OCTETS), LINE)
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use self::filters::Filters;
 pub(super) use self::message::path_of as message_path;
+pub(super) use self::words::{demander, reason, validation_level};
 use super::Console;
 use super::client::{Refusal, with_query};
 use super::json::Look;

@@ -1,7 +1,7 @@
 //! What codes mean, in sentences (docs/tls.md).
 
 /// Why TLS was not as good as it could be, by the code that the log has.
-pub(super) fn reason(code: &str) -> Option<&'static str> {
+pub(in crate::console) fn reason(code: &str) -> Option<&'static str> {
     Some(match code {
         "starttls-not-supported" => "the server does not offer STARTTLS",
         "starttls-refused" => "the server offered STARTTLS and refused it",
@@ -55,7 +55,7 @@ pub(super) fn step(result: &str) -> &str {
 }
 
 /// Who insisted on more TLS than the sender.
-pub(super) fn demander(word: &str) -> &str {
+pub(in crate::console) fn demander(word: &str) -> &str {
     match word {
         "require-tls" => "require_tls",
         "tls-fallback" => "tls_fallback",
@@ -79,7 +79,7 @@ pub(super) fn stated_by(source: &str) -> &str {
 }
 
 /// How carefully the authority looked at who asked for a certificate.
-pub(super) fn validation_level(level: &str) -> Option<&'static str> {
+pub(in crate::console) fn validation_level(level: &str) -> Option<&'static str> {
     Some(match level {
         "dv" => "DV: the domain was validated",
         "ov" => "OV: the organization was validated",
