@@ -13,8 +13,10 @@ mod assets;
 mod chart;
 mod client;
 mod destinations;
+mod domains;
 mod door;
 mod json;
+mod keys;
 mod layout;
 mod limits;
 mod logs;
@@ -102,6 +104,8 @@ pub fn router(app: App, console: Console) -> Router {
         .merge(overview::routes())
         .merge(logs::routes())
         .merge(test_message::routes())
+        .merge(domains::routes())
+        .merge(keys::routes())
         .merge(destinations::routes())
         .merge(reports::routes())
         .merge(account::routes())
