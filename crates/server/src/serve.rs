@@ -100,6 +100,7 @@ impl Server {
         let client = queue::client_of(&config, Arc::new(StoredPolicies(store.clone())))?.remembering();
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
+        let dns = client.dns().clone();
         let mta_sts = client.mta_sts().cloned();
         // Who has just changed a record wants to see it.
         let sending_dns = SendingDns::of(&config, client.dns().fresh());
@@ -126,6 +127,7 @@ impl Server {
         let reporter = Reporter::new(store.clone(), tally.clone(), reports, &config, accepted.clone());
         let app = App::new(store.clone(), accepted, config.public_url.clone(), sending_dns.clone())
             .with_webhook_client(web.clone())
+            .looking_by(&config, dns)
             .keeping(config.retention())
             .tracked_at(config.tracking_url.clone());
         let tracking = app.tracking.clone();

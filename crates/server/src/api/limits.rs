@@ -176,5 +176,9 @@ pub(crate) const WEBHOOK_URL_OCTETS: usize = 2048;
 pub(crate) const WEBHOOK_DESCRIPTION_OCTETS: usize = 500;
 /// Most tests of webhooks at the same time.
 pub(crate) const WEBHOOK_TESTS_AT_ONCE: usize = 8;
+/// Destinations that are looked at at the same time.
+pub(crate) const CHECKS_AT_ONCE: usize = 4;
+/// Longest look at a destination.
+pub(crate) const CHECK_TIME: Duration = Duration::from_secs(100);
 /// Longest wait for the answer to a test.
 pub(crate) const WEBHOOK_TEST_TIME: Duration = Duration::from_secs(15);

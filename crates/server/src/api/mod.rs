@@ -18,6 +18,7 @@ mod operation;
 mod queues;
 mod schema;
 pub(crate) mod sending;
+mod status;
 mod stored;
 mod suppressions;
 mod templates;
@@ -32,6 +33,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
+use delivery::resolve::Dns;
 use delivery::web::Web;
 use store::Store;
 use store::retention::Retention;
@@ -72,6 +74,7 @@ pub struct App {
     /// What recipients do.
     pub(crate) tracking: Arc<tracking::Tracker>,
     webhook_tester: webhooks::Tester,
+    checker: tls::check::Checker,
     /// Who reads a whole message.
     readings: Arc<Semaphore>,
     /// What is kept of every domain at most.
@@ -94,6 +97,7 @@ impl App {
             passwords: Arc::default(),
             tracking,
             webhook_tester: webhooks::Tester::new(None),
+            checker: tls::check::Checker::new(None),
             readings: Arc::new(Semaphore::new(limits::MESSAGES_READ_AT_ONCE)),
             retention: Config::default().retention(),
         }
@@ -115,6 +119,11 @@ impl App {
             Some(url) => App { tracking: Arc::new(tracking::Tracker::new(Some(url))), ..self },
             None => self,
         }
+    }
+
+    /// With looks at destinations, by the settings and the DNS that deliveries have.
+    pub fn looking_by(self, config: &Config, dns: Dns) -> App {
+        App { checker: tls::check::Checker::new(Some((config.clone(), dns))), ..self }
     }
 
     /// With a client that reaches webhooks, for tests of them.
@@ -142,6 +151,7 @@ fn operations() -> Vec<Operation> {
         ("tracking", tracking::operations()),
         ("webhooks", webhooks::operations()),
         ("health", health::operations()),
+        ("health", status::operations()),
         ("health", openapi::operations()),
         ("health", docs::operations()),
     ];

@@ -10,6 +10,7 @@
 
 mod account;
 mod assets;
+mod attention;
 mod chart;
 mod client;
 mod destinations;

@@ -391,7 +391,7 @@ async fn one_list_has_the_events_of_every_domain_that_the_key_opens() {
     let first = server.get("/v1/events?event=accepted&limit=2").await;
     assert_eq!(told(&first), [three.clone(), two.clone()]);
     let second = server.get(&link(&first, "next")).await;
-    assert_eq!(told(&second), [one.clone()]);
+    assert_eq!(told(&second), std::slice::from_ref(&one));
     // A link stays within the domain that was asked for.
     let of_one = server.get("/v1/events?domain=Example.com&limit=1").await;
     assert_eq!(told(&of_one), [three]);

@@ -1,5 +1,6 @@
 //! `/v1/tls`: how mail travelled, and how it would have under other settings. No API of Mailgun's has this.
 
+pub(super) mod check;
 mod json;
 mod operations;
 mod query;

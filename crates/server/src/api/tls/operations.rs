@@ -1,11 +1,12 @@
 //! What can be called about how mail travelled.
 
+use super::check::check;
 use super::{destinations, what_if};
 use crate::api::limits::{POSTURE_PER_PAGE, POSTURE_PER_PAGE_DEFAULT};
 use crate::api::operation::{Access, Operation};
 use crate::api::schema::{
-    Schema, all_of, boolean, choice, integer, list, map_of, named, number, object, sending_domain, switch, text,
-    unix_seconds,
+    Schema, all_of, any_object, boolean, choice, integer, list, map_of, named, number, object, sending_domain, switch,
+    text, unix_seconds,
 };
 
 pub(in crate::api) fn operations() -> Vec<Operation> {
@@ -27,6 +28,14 @@ pub(in crate::api) fn operations() -> Vec<Operation> {
             .query("limit", limit())
             .query("skip", skip())
             .ok("Those with the most mail first", all_of([listing(), object([("items", list(destination()))])])),
+        Operation::post("/v1/tls/check", "tlsCheck", check)
+            .summary("Look at a recipient domain now, and say what each TLS setting would come to there")
+            .about("Its mail servers hear EHLO, STARTTLS and QUIT, and nothing else. What `waxwing check --json` says.")
+            .access(Access::Filtered)
+            .reads()
+            .form([("domain", text().about("The recipient domain").required().example("example.net"))])
+            .ok("What was found", any_object())
+            .answer(504, "The destination's servers took too long"),
         Operation::get("/v1/tls/what-if", "tlsWhatIf", what_if)
             .summary("Which deliveries of the past would not have been made under other settings")
             .access(Access::Filtered)
