@@ -45,6 +45,7 @@ pub mod tlsrpt;
 pub mod tracking;
 pub mod traffic;
 pub mod user;
+pub mod waiting;
 pub mod webhook;
 
 pub use copy::{IndividualCopy, NewCopies, NewCopy};

@@ -176,6 +176,12 @@ pub(crate) const WEBHOOK_URL_OCTETS: usize = 2048;
 pub(crate) const WEBHOOK_DESCRIPTION_OCTETS: usize = 500;
 /// Most tests of webhooks at the same time.
 pub(crate) const WEBHOOK_TESTS_AT_ONCE: usize = 8;
+/// Most recipients on a page of the queue.
+pub(crate) const QUEUE_PER_PAGE: usize = 300;
+/// Recipients on a page of the queue unless it is said.
+pub(crate) const QUEUE_PER_PAGE_DEFAULT: usize = 100;
+/// Most recipients that one order names.
+pub(crate) const QUEUE_IDS: usize = 1000;
 /// Destinations that are looked at at the same time.
 pub(crate) const CHECKS_AT_ONCE: usize = 4;
 /// Longest look at a destination.

@@ -15,6 +15,7 @@ mod keys;
 pub(crate) mod limits;
 mod openapi;
 mod operation;
+mod queue;
 mod queues;
 mod schema;
 pub(crate) mod sending;
@@ -138,6 +139,7 @@ fn operations() -> Vec<Operation> {
         ("sending", sending::operations()),
         ("sending", stored::operations()),
         ("sending", queues::operations()),
+        ("queue", queue::operations()),
         ("templates", templates::operations()),
         ("events", events::operations()),
         ("analytics", analytics::operations()),

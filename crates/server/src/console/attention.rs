@@ -83,6 +83,7 @@ fn of_destinations(destinations: &[Value]) -> Vec<Item> {
         let path = format!("/destinations/{}", segment(one.text("/destination")));
         Some(("How it travelled", with_query(&path, &[("domain", one.text("/domain")), ("period", "day")])))
     };
+    let attempts = |count: i64| if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") };
     let failing = destinations.iter().filter_map(|one| {
         let (tls, other) = (one.number("/failed-attempts/tls"), one.number("/failed-attempts/other"));
         let name = shown(one.text("/destination"), 80);
@@ -92,10 +93,11 @@ fn of_destinations(destinations: &[Value]) -> Vec<Item> {
         let because = why.map(|why| format!(" ({why})")).unwrap_or_default();
         let text = match (one.number("/delivered"), tls, other) {
             (_, 1.., _) => format!(
-                "Mail from {from} to {name} is kept back for want of TLS: {tls} attempts in the last day{because}."
+                "Mail from {from} to {name} is kept back for want of TLS: {} in the last day{because}.",
+                attempts(tls)
             ),
             (0, 0, 1..) => {
-                format!("Nothing from {from} reached {name} in the last day: {other} attempts failed{because}.")
+                format!("Nothing from {from} reached {name} in the last day: {} failed{because}.", attempts(other))
             }
             _ => return None,
         };

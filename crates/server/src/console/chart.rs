@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::parts::table;
 
 /// Width and height of the drawing, in its own units; the page scales it.
-const WIDTH: f64 = 900.0;
-const HEIGHT: f64 = 190.0;
+const WIDTH: f64 = 620.0;
+const HEIGHT: f64 = 200.0;
 /// What is left of the bars for the scale, and below them for the times.
 const LEFT: f64 = 52.0;
 const BELOW: f64 = 22.0;

@@ -24,6 +24,7 @@ mod logs;
 mod overview;
 mod parts;
 mod period;
+mod queue;
 mod reports;
 mod session;
 mod test_message;
@@ -108,6 +109,7 @@ pub fn router(app: App, console: Console) -> Router {
         .merge(domains::routes())
         .merge(keys::routes())
         .merge(destinations::routes())
+        .merge(queue::routes())
         .merge(reports::routes())
         .merge(account::routes())
         .merge(users::routes())

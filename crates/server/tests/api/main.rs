@@ -9,6 +9,7 @@ mod events;
 mod keys;
 mod logs;
 mod metrics;
+mod queue;
 mod queues;
 mod sending;
 mod stored;

@@ -12,7 +12,7 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use server::api::{App, router};
-use server::config::Config;
+use server::config::{Config, Dnssec};
 use server::sending_dns::SendingDns;
 use store::{
     Claim, ClaimedRecipient, Job, KeyHash, KeyRole, KeyScope, Location, NewDomain, NewKey, NewState, RecipientOutcome,
@@ -70,8 +70,12 @@ impl Server {
         store.create_key(key).await.unwrap();
         let wake = Arc::new(Notify::new());
         let ehlo_name = "mail.ours.test".parse().unwrap();
-        let sending_dns = SendingDns::of(&Config { ehlo_name, ..Config::default() }, dns);
-        let service = router(App::new(store.clone(), wake.clone(), None, sending_dns));
+        // Nobody answers there: a look at a destination ends at once.
+        let nobody = "127.0.0.1:9".parse().ok();
+        let config = Config { ehlo_name, resolver: nobody, dnssec: Dnssec::Off, ..Config::default() };
+        let sending_dns = SendingDns::of(&config, dns.clone());
+        let app = App::new(store.clone(), wake.clone(), None, sending_dns).looking_by(&config, dns);
+        let service = router(app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let service = service.into_make_service_with_connect_info::<SocketAddr>();

@@ -95,7 +95,7 @@ fn drop_some(writing: &Writing<'_>, domain: &Domain, from: i64, begun: Timestamp
 }
 
 /// No further attempt is made.
-fn dropped(attempts: u32) -> NewEvent {
+pub(super) fn dropped(attempts: u32) -> NewEvent {
     let attempt = AttemptRecord {
         description: "dropped from the queue, as its domain was asked to".to_owned(),
         ..AttemptRecord::unconnected(attempts, CODE)

@@ -59,6 +59,7 @@ mod tracking;
 mod traffic;
 mod traffic_tag;
 mod user;
+mod waiting;
 mod webhook;
 mod writer;
 

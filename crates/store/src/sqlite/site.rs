@@ -157,6 +157,16 @@ pub(super) fn hold_site(writing: &Writing<'_>, name: &str, until: Timestamp) -> 
     Ok(())
 }
 
+/// Nothing holds a destination and its site back any more; a claim that has no room for them holds them again.
+pub(super) fn let_go(writing: &Writing<'_>, destination: &str) -> Result<(), StoreError> {
+    let connection = writing.connection;
+    connection.prepare_cached(HOLD_DESTINATION)?.execute(params![destination, 0])?;
+    if let Some(site) = site_of(connection, destination)? {
+        connection.prepare_cached(HOLD_SITE)?.execute(params![site, 0])?;
+    }
+    Ok(())
+}
+
 /// Brings the lines of destinations up to date with their recipients, and those of their sites with them.
 pub(super) fn refresh<'a>(
     writing: &Writing<'_>,

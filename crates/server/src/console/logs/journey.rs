@@ -152,7 +152,8 @@ fn host_tried(one: &Value) -> Markup {
         strong { (shown(one.text("/host"), 100)) }
         @if !one.text("/address").is_empty() { " [" (shown(one.text("/address"), 60)) "]" }
         " " (step(one.text("/result")))
-        @if !reason_code.is_empty() { ": " (words(reason_code)) }
+        @if one.text("/result") == "delivered" && !reason_code.is_empty() { " in plaintext" }
+        @else if !reason_code.is_empty() { ": " (words(reason_code)) }
         @if !detail.is_empty() { " " span.quiet { "(" (shown(detail, 400)) ")" } }
     }
 }

@@ -28,6 +28,7 @@ mod tlsrpt;
 mod tracking;
 mod traffic;
 mod user;
+mod waiting;
 mod webhook;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! How SQLite goes about the statements that must not grow with the table: along an index, never through a table,
 //! never by sorting.
 
-use super::super::{claim, copy, dropped, dsn, event, figures, purge, queue, retention, site, suppression};
+use super::super::{claim, copy, dropped, dsn, event, figures, purge, queue, retention, site, suppression, waiting};
 use super::*;
 use crate::{Cursor, Field};
 
@@ -54,6 +54,11 @@ async fn the_queue_is_never_searched_whole() {
         (site::FORGET_IDLE[1], "site_idle"),
         (figures::QUEUE, "SCAN recipient USING COVERING INDEX recipient_due"),
         (queue::NEXT_DUE, "site_due (prompt=? AND due_at>?)"),
+        (waiting::OF_ALL, "recipient_due ((destination,due_at)>(?,?))"),
+        (waiting::OF_DESTINATION, "recipient_due (destination=? AND due_at>?)"),
+        (waiting::OF_DOMAIN, "message_unfinished (domain=? AND rowid>?)"),
+        (waiting::OF_DOMAIN, "recipient_message (message=?)"),
+        (waiting::LAST, "event_recipient (domain=? AND recipient=?)"),
         (dropped::SOME, "message_unfinished (domain=? AND rowid>?)"),
         (dropped::SOME, "recipient_message (message=?)"),
         (dropped::END_WINDOWS, "message_unfinished (domain=?)"),
