@@ -5,6 +5,9 @@ mod list;
 mod records;
 mod security;
 mod settings;
+mod suppressions;
+mod templates;
+mod webhooks;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -28,6 +31,18 @@ pub(super) fn routes() -> Router<Console> {
         .route("/sending/domains/{domain}/access/keys/delete", post(access::delete_key))
         .route("/sending/domains/{domain}/access/credentials", post(access::create_credential))
         .route("/sending/domains/{domain}/access/credentials/delete", post(access::delete_credential))
+        .route("/sending/domains/{domain}/suppressions", get(suppressions::page))
+        .route("/sending/domains/{domain}/suppressions/add", post(suppressions::add))
+        .route("/sending/domains/{domain}/suppressions/remove", post(suppressions::remove))
+        .route("/sending/domains/{domain}/webhooks", get(webhooks::page).post(webhooks::create))
+        .route("/sending/domains/{domain}/webhooks/test", post(webhooks::test))
+        .route("/sending/domains/{domain}/webhooks/delete", post(webhooks::delete))
+        .route("/sending/domains/{domain}/templates", get(templates::list).post(templates::create))
+        .route("/sending/domains/{domain}/templates/{name}", get(templates::one))
+        .route("/sending/domains/{domain}/templates/{name}/preview", get(templates::rendered))
+        .route("/sending/domains/{domain}/templates/{name}/versions", post(templates::add_version))
+        .route("/sending/domains/{domain}/templates/{name}/activate", post(templates::activate))
+        .route("/sending/domains/{domain}/templates/{name}/delete", post(templates::delete))
         .route("/sending/domains/{domain}/settings", get(settings::page))
         .route("/sending/domains/{domain}/settings/tracking", post(settings::track))
         .route("/sending/domains/{domain}/settings/delete", post(settings::delete))
