@@ -58,6 +58,11 @@ async function openPage(browser, server, options = {}) {
     // A page that is refused is an error to the browser's console, and wanted by the test.
     if (message.type() === "error" && !/the server responded with a status of 4/.test(message.text())) page.trouble.push(`console: ${message.text()}`);
   });
+  // A page asks before it deletes; nothing else opens a dialog.
+  page.on("dialog", (dialog) => {
+    if (dialog.type() !== "confirm") page.trouble.push(`dialog: ${dialog.message()}`);
+    dialog.accept();
+  });
   page.on("request", (request) => {
     if (!request.url().startsWith(server.url) && !request.url().startsWith("data:")) page.trouble.push(`request: ${request.url()}`);
   });

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -70,12 +71,15 @@ pub(super) struct Client {
     api: TowerToHyperService<Router>,
     caller: Caller,
     peer: Option<SocketAddr>,
+    /// What the browser calls this server; links in answers begin with it.
+    host: Option<HeaderValue>,
 }
 
 impl Client {
-    /// Calls as `caller`, from where the browser is.
-    pub(super) fn new(api: TowerToHyperService<Router>, caller: Caller, peer: Option<SocketAddr>) -> Client {
-        Client { api, caller, peer }
+    /// Calls as `caller` what the browser called with this head.
+    pub(super) fn new(api: TowerToHyperService<Router>, caller: Caller, head: &Parts) -> Client {
+        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        Client { api, caller, peer, host: head.headers.get(header::HOST).cloned() }
     }
 
     /// Where the browser is.
@@ -118,6 +122,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(path);
         if let Some((kind, body)) = &body {
             request = request.header(header::CONTENT_TYPE, *kind).header(header::CONTENT_LENGTH, body.len());
+        }
+        if let Some(host) = &self.host {
+            request = request.header(header::HOST, host);
         }
         let body = body.map_or_else(Body::empty, |(_, body)| Body::from(body));
         let unwritable = |_| Refusal::new(StatusCode::BAD_REQUEST, "The address of this page is not valid.");

@@ -110,7 +110,7 @@ impl FromRequestParts<Console> for Viewer {
             // Nothing hangs on it but when the session ends.
             tokio::spawn(async move { store.use_session(hash, now).await });
         }
-        let client = Client::new(console.0.api.clone(), Caller::of_user(&user), peer_of(parts));
+        let client = Client::new(console.0.api.clone(), Caller::of_user(&user), parts);
         let csrf = csrf_of(token);
         let notice = cookies.notice();
         Ok(Viewer { console: console.clone(), user, session, token: hash, csrf, notice, client })
