@@ -8,6 +8,7 @@ mod limits;
 mod report;
 mod sending_dns;
 mod serve;
+mod user;
 mod webhook;
 
 use std::fmt::Display;
@@ -56,6 +57,9 @@ enum Command {
     /// Logins for SMTP submission. Works while the server runs.
     #[command(subcommand)]
     Credential(credential::CredentialCommand),
+    /// Users of the control panel. Works while the server runs.
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Reports about TLS that others sent us (RFC 8460). Works while the server runs.
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -148,6 +152,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         }
         Command::Key(command) => on_store(&load()?, async |store| key::run(store, command).await),
         Command::Credential(command) => on_store(&load()?, async |store| credential::run(store, command).await),
+        Command::User(command) => on_store(&load()?, async |store| user::run(store, command).await),
         Command::Report(command) => on_store(&load()?, async |store| report::run(store, command).await),
         Command::Webhook(command) => on_store(&load()?, async |store| webhook::run(store, command).await),
         Command::Check { domain, json } => check(&load()?, domain, json),

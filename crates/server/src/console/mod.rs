@@ -30,6 +30,8 @@ mod session;
 mod test_message;
 mod users;
 
+pub(crate) use self::users::{check_name as check_user_name, check_new as check_new_password};
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;

@@ -26,7 +26,7 @@ pub(super) fn routes() -> Router<Console> {
 }
 
 /// Whether a text can be a user's name.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     match name {
         "" => Err("The name is missing.".to_owned()),
         name if name.len() > NAME_OCTETS => Err(format!("The name is longer than {NAME_OCTETS} octets.")),
@@ -37,14 +37,22 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
 
 /// Whether a form has a password that can be one, twice.
 pub(super) fn check_password(form: &Fields) -> Result<(), String> {
-    match form.get("password") {
+    check_new(form.get("password"))?;
+    match form.get("password") == form.get("again") {
+        true => Ok(()),
+        false => Err("The two passwords are not the same.".to_owned()),
+    }
+}
+
+/// Whether a text can be a password.
+pub(crate) fn check_new(password: &str) -> Result<(), String> {
+    match password {
         password if password.chars().count() < PASSWORD_CHARACTERS_MIN => {
             Err(format!("The password must have at least {PASSWORD_CHARACTERS_MIN} characters."))
         }
         password if password.len() > PASSWORD_OCTETS_MAX => {
             Err(format!("The password is longer than {PASSWORD_OCTETS_MAX} octets."))
         }
-        password if password != form.get("again") => Err("The two passwords are not the same.".to_owned()),
         _ => Ok(()),
     }
 }
