@@ -5,6 +5,8 @@
 //! `WAITING` operations wait for the writer at a time. The store is made below the system's temporary folder and removed.
 
 mod common;
+#[path = "common/outcomes.rs"]
+mod outcomes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +14,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::message;
-use store::{
-    AttemptRecord, Claim, ConnectionRecord, EventKind, Job, Location, NewEvent, NewState, RecipientOutcome, Role,
-    Store, Timestamp,
-};
+use outcomes::outcomes;
+use store::{Claim, Location, Role, Store, Timestamp};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() {
@@ -104,28 +104,4 @@ fn processor_time() -> Duration {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
     Duration::from_millis(10 * (ticks(11) + ticks(12)))
-}
-
-fn outcomes(job: &Job) -> Vec<RecipientOutcome> {
-    let attempt = AttemptRecord {
-        message: "2.0.0 OK queued".to_owned(),
-        session: Duration::from_millis(12),
-        connection: Some(ConnectionRecord {
-            mx_host: "mx.test".to_owned(),
-            tls: true,
-            certificate_verified: true,
-            sending_ip: Some([127, 0, 0, 1].into()),
-        }),
-        details: serde_json::json!({
-            "verification": "ok", "version": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "key-exchange": "X25519MLKEM768",
-            "observed": "verified", "require-tls": false, "skip-verification": false, "reused": true,
-            "certificate": {"subject": "CN=mx.test", "issuer": "CN=test CA", "not-before": "2026-11-22T00:00:00Z",
-                "not-after": "2026-12-22T00:00:00Z", "sha256": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
-            "steps": [{"host": "mx.test", "address": "127.0.0.1", "result": "delivered"}],
-        }),
-        ..AttemptRecord::unconnected(1, 250)
-    };
-    let event = NewEvent { kind: EventKind::Delivered, severity: None, reason: None, attempt: Some(attempt) };
-    let outcome = |id| RecipientOutcome { recipient: id, state: NewState::Relayed, events: vec![event.clone()] };
-    job.recipients.iter().map(|recipient| outcome(recipient.id)).collect()
 }

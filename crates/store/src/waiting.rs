@@ -83,7 +83,8 @@ pub struct LastFailure {
 /// What is to become of recipients that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Tried as soon as there is room, whatever the schedule says, also if it is held.
+    /// Tried as soon as there is room, whatever the schedule of retries says, also if it is held. What its sender wants
+    /// delivered later, and was never tried, is passed over.
     Retry,
     /// Not tried until it is released.
     Hold,

@@ -31,7 +31,7 @@ pub(super) fn operations() -> Vec<Operation> {
         .query("page", text().about("The page that the link of another names"))
         .ok("A page", page());
     let orders = [
-        ("retry", "retryQueued", "Try recipients as soon as there is room, whatever the schedule says"),
+        ("retry", "retryQueued", "Try recipients as soon as there is room, whatever the schedule of retries says"),
         ("hold", "holdQueued", "Have recipients wait until they are released"),
         ("release", "releaseQueued", "Have recipients that were held tried by the schedule again"),
         ("remove", "removeQueued", "Give up recipients: each fails, with an event"),
@@ -68,7 +68,7 @@ fn page() -> Schema {
     ]);
     let item = object([
         ("id", text()),
-        ("state", text().about("due, deferred, held")),
+        ("state", text().about("due, scheduled, deferred, held")),
         ("domain", text()),
         ("recipient", text()),
         ("destination", text()),
@@ -118,10 +118,11 @@ fn item(one: &Waiting, now: store::Timestamp) -> Value {
     let last = one.last.as_ref().map(
         |last| json!({ "timestamp": epoch(last.at), "code": last.code, "message": last.text, "mx-host": last.mx_host }),
     );
-    let state = match (one.is_held, one.next_attempt_at <= now) {
-        (true, _) => "held",
-        (false, true) => "due",
-        (false, false) => "deferred",
+    let state = match (one.is_held, one.next_attempt_at <= now, one.attempts) {
+        (true, ..) => "held",
+        (false, true, _) => "due",
+        (false, false, 0) => "scheduled",
+        (false, false, _) => "deferred",
     };
     json!({
         "id": one.id.number().to_string(),

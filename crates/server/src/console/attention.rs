@@ -1,6 +1,8 @@
 //! What needs somebody, in words: made of what the API tells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use maud::Markup;
 use serde_json::Value;
@@ -37,16 +39,61 @@ impl Item {
     }
 }
 
+/// What is found by reading many events, for each who may see them: looked for now and then, and never waited for.
+#[derive(Debug, Default)]
+pub(super) struct Found(Mutex<HashMap<Option<String>, Search>>);
+
+#[derive(Debug)]
+struct Search {
+    began: Instant,
+    items: Vec<Item>,
+}
+
+/// How long what was found in events is good enough.
+const FOUND_TIME: Duration = Duration::from_secs(300);
+
+impl Found {
+    /// What was found last. Where that is long ago, or never was, somebody looks anew meanwhile.
+    fn items(&self, viewer: &Viewer, now: i64) -> Vec<Item> {
+        let whose = viewer.domain().map(str::to_owned);
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let items = found.get(&whose).map(|search| search.items.clone()).unwrap_or_default();
+        if found.get(&whose).is_none_or(|search| search.began.elapsed() > FOUND_TIME) {
+            found.retain(|_, search| search.began.elapsed() < 2 * FOUND_TIME);
+            found.insert(whose.clone(), Search { began: Instant::now(), items: items.clone() });
+            let viewer = viewer.clone();
+            tokio::spawn(async move {
+                match of_events(&viewer, now).await {
+                    Ok(items) => {
+                        let mut found = viewer.console.0.found.0.lock().unwrap_or_else(PoisonError::into_inner);
+                        found.insert(whose, Search { began: Instant::now(), items });
+                    }
+                    Err(refusal) => tracing::warn!(words = refusal.message, "events could not be looked through"),
+                }
+            });
+        }
+        items
+    }
+}
+
+async fn of_events(viewer: &Viewer, now: i64) -> Result<Vec<Item>, Refusal> {
+    let week = (now - 7 * 86_400).to_string();
+    let since = [("end", week.as_str()), ("ascending", "no")];
+    let downgrades = [since[0], since[1], ("event", "tls-downgraded"), ("limit", "10")];
+    let verified = [since[0], since[1], ("event", "delivered"), ("certificate-verified", "yes"), ("limit", DELIVERIES)];
+    let downgrades = viewer.api().get(&with_query("/v1/events", &downgrades)).await?;
+    let verified = viewer.api().get(&with_query("/v1/events", &verified)).await?;
+    let mut items = of_downgrades(downgrades.items("/items"), now);
+    items.extend(of_certificates(verified.items("/items"), now));
+    Ok(items)
+}
+
 /// All that needs somebody, gravest first. `status` is what the server says of itself, for those who may know it.
 pub(super) async fn items(viewer: &Viewer, status: &Value) -> Result<Vec<Item>, Refusal> {
     let now = Timestamp::now().as_micros() / 1_000_000;
     let day = (now - 86_400).to_string();
     let destinations = with_query("/v1/tls/destinations", &[("begin", &day), ("limit", "100")]);
     let destinations = viewer.api().get(&destinations).await?;
-    let downgrades = viewer.api().get("/v1/events?event=tls-downgraded&limit=10").await?;
-    let verified =
-        with_query("/v1/events", &[("event", "delivered"), ("certificate-verified", "yes"), ("limit", DELIVERIES)]);
-    let verified = viewer.api().get(&verified).await?;
     let domains = match viewer.domain() {
         None => viewer.api().get("/v4/domains?state=unverified&limit=100").await?,
         Some(own) => {
@@ -55,8 +102,7 @@ pub(super) async fn items(viewer: &Viewer, status: &Value) -> Result<Vec<Item>, 
     };
     let mut items = of_server(status);
     items.extend(of_destinations(destinations.items("/items")));
-    items.extend(of_downgrades(downgrades.items("/items"), now));
-    items.extend(of_certificates(verified.items("/items"), now));
+    items.extend(viewer.console.0.found.items(viewer, now));
     items.extend(of_domains(domains.items("/items")));
     items.sort_by_key(|item| !item.is_grave);
     Ok(items)

@@ -61,6 +61,8 @@ struct Inner {
     guard: Guard,
     /// What the link has that makes the first user.
     setup: Mutex<Option<KeyHash>>,
+    /// What was found in events that needs somebody.
+    found: attention::Found,
     /// Files of events that are being written.
     exports: Arc<Semaphore>,
     /// Browsers reach us by https.
@@ -76,6 +78,7 @@ impl Console {
             passwords: app.passwords.clone(),
             guard: Guard::default(),
             setup: Mutex::default(),
+            found: attention::Found::default(),
             exports: Arc::new(Semaphore::new(limits::EXPORTS)),
             is_https: app.is_https(),
         }))

@@ -13,7 +13,8 @@ pub(super) fn shown(text: &str, most: usize) -> String {
     shown
 }
 
-fn visible(c: char) -> char {
+/// The character as it may be shown: itself, or what stands for it.
+pub(super) fn visible(c: char) -> char {
     match c {
         '\n' | '\r' | '\t' => ' ',
         // The pictures of control characters.

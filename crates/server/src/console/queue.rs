@@ -130,8 +130,8 @@ fn row(one: &Value) -> Vec<Markup> {
     let state = match one.text("/state") {
         "held" => mark(Tone::Bad, "held"),
         "due" => mark(Tone::Good, "due"),
-        _ => {
-            html! { (mark(Tone::Fair, "deferred")) @if let Some(next) = one.float("/next-attempt") { " until " (when_seconds(next)) } }
+        word => {
+            html! { (mark(Tone::Fair, word)) @if let Some(next) = one.float("/next-attempt") { " until " (when_seconds(next)) } }
         }
     };
     vec![

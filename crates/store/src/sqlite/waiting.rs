@@ -42,7 +42,7 @@ pub(super) const LAST: &str = "
     ORDER BY at DESC LIMIT 1";
 
 const ORDERED: &str = "
-    SELECT r.destination, r.attempts, r.due_at, m.domain
+    SELECT r.destination, r.attempts, r.due_at, m.domain, r.attempts = 0 AND r.next_attempt_at > ?2 AS is_scheduled
     FROM recipient r JOIN message m ON m.id = r.message WHERE r.id = ?1 AND r.due_at IS NOT NULL";
 const DUE_NOW: &str = "UPDATE recipient SET due_at = ?2, next_attempt_at = ?2 WHERE id = ?1";
 const NOT_DUE: &str = "UPDATE recipient SET due_at = ?2 WHERE id = ?1";
@@ -162,9 +162,10 @@ fn carry_out(
     let (mut done, mut removed, mut touched) = (0, Vec::new(), BTreeSet::new());
     for id in ids {
         let mut select = writing.connection.prepare_cached(ORDERED)?;
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        let found: Option<(String, u32, i64, String)> = select.query_row([id.0], read).optional()?;
-        let Some((destination, attempts, due, of)) = found else { continue };
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+        let found: Option<(String, u32, i64, String, bool)> =
+            select.query_row(params![id.0, now.as_micros()], read).optional()?;
+        let Some((destination, attempts, due, of, is_scheduled)) = found else { continue };
         let is_anothers = domain.is_some_and(|domain| domain != of);
         if is_anothers || writing.leases.borrow().holds(&destination, *id, now) {
             continue;
@@ -172,6 +173,8 @@ fn carry_out(
         let is_held = due == HELD.as_micros();
         match order {
             Order::Remove => removed.push((*id, attempts)),
+            // Its sender wants it later.
+            Order::Retry if is_scheduled => continue,
             Order::Retry => {
                 set(writing, DUE_NOW, *id, now)?;
                 site::let_go(writing, &destination)?;

@@ -41,6 +41,8 @@ async function refresh(id) {
   const part = document.getElementById(id);
   const seconds = Number(part?.dataset.live);
   if (!seconds) return;
+  let wait = seconds * 1000;
+  const began = performance.now();
   const isBusy = document.hidden || part.contains(document.activeElement) || part.querySelector("details[open]");
   if (!isBusy) {
     try {
@@ -56,7 +58,9 @@ async function refresh(id) {
       }
     } catch { /* the server is away; it is asked again */ }
   }
-  setTimeout(refresh, seconds * 1000, id);
+  // A page that takes long is asked for less often.
+  wait = Math.max(wait, 10 * (performance.now() - began));
+  setTimeout(refresh, wait, id);
 }
 
 dress(document);

@@ -13,7 +13,7 @@ use super::{journey, travel};
 use crate::console::client::{Refusal, segment, with_query};
 use crate::console::json::Look;
 use crate::console::layout::{Page, Section};
-use crate::console::parts::{copyable, facts, live, shown, table, when_seconds};
+use crate::console::parts::{copyable, facts, live, shown, table, visible, when_seconds};
 use crate::console::session::Viewer;
 
 /// How often a journey that goes on is asked for again, in seconds.
@@ -168,6 +168,18 @@ fn row(which: &Which, recipient: &str, events: &[&Value]) -> Vec<Markup> {
     ]
 }
 
+/// What cannot be seen in JSON, or turns the direction of writing, as JSON has it otherwise.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c == '\n' || visible(c) == c {
+            true => text.push(c),
+            false => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    text
+}
+
 /// One event, as programs get it.
 pub(super) async fn event(viewer: Viewer, Query(which): Query<Which>) -> Result<Response, Refusal> {
     if which.id.is_empty() {
@@ -175,11 +187,24 @@ pub(super) async fn event(viewer: Viewer, Query(which): Query<Which>) -> Result<
     }
     let answer = viewer.api().get(&which.request()).await?;
     let event = answer.items("/items").first().ok_or_else(not_there)?;
-    let json = format!("{event:#}");
+    let json = escaped(&format!("{event:#}"));
     let body = html! {
         p { "The API and webhooks tell this event so." }
         pre tabindex="0" { (json) }
     };
     let path = path_of(&which.domain, &which.message_id, event.text("/recipient"));
     Ok(viewer.show(Page::new("An event as JSON", Section::Logs, body).below("Logs", "/logs").below("Message", path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_stays_what_it_is_and_all_of_it_is_seen() {
+        let event = serde_json::json!({ "text": "a\u{202e}b\u{85}\u{1b}\u{feff}ü" });
+        let text = escaped(&format!("{event:#}"));
+        assert!(text.contains(r#""a\u202eb\u0085\u001b\ufeffü""#), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), event);
+    }
 }

@@ -103,6 +103,20 @@ async fn a_retry_does_not_wait_for_the_schedule() {
 }
 
 #[tokio::test]
+async fn a_retry_sends_nothing_before_its_sender_wants_it() {
+    let directory = Directory::new();
+    let store = directory.server().await;
+    let later = Some(Timestamp::now() + Duration::from_secs(3600));
+    store.accept(NewMessage { deliver_at: later, ..message(&["a@x.example"]) }).await.unwrap();
+    assert_eq!(order(&store, Order::Retry, Whom::All).await, 0);
+    assert_eq!(order(&store, Order::Hold, Whom::All).await, 1);
+    assert_eq!(order(&store, Order::Retry, Whom::All).await, 0);
+    assert_eq!(order(&store, Order::Release, Whom::All).await, 1);
+    assert!(claim(&store, 9).await.is_empty());
+    assert_eq!(Some(all(&store).await[0].next_attempt_at), later);
+}
+
+#[tokio::test]
 async fn what_is_being_tried_is_left_alone_and_what_is_removed_has_failed() {
     let directory = Directory::new();
     let store = directory.server().await;
