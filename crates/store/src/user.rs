@@ -124,7 +124,7 @@ impl Store {
         self.engine().set_user_password(user, hash, but).await
     }
 
-    /// Deletes a user with all sessions and says whether there was one. [`StoreError::Conflict`] when it is the last
+    /// Deletes a user with all sessions and says whether there was one. [`StoreError::Invalid`] when it is the last
     /// that may do everything.
     pub async fn delete_user(&self, user: i64) -> Result<bool, StoreError> {
         self.engine().delete_user(user).await

@@ -171,7 +171,7 @@ async fn delete(submitted: Submitted) -> Result<Response, Refusal> {
     match viewer.console.0.store.delete_user(id_of(&form)?).await {
         Ok(true) => Ok(done("/users", "The user is gone, and signed out everywhere.")),
         Ok(false) => Ok(gone()),
-        Err(StoreError::Conflict(_)) => Ok(not_done("/users", "Somebody must be left who may do everything.")),
+        Err(StoreError::Invalid(_)) => Ok(not_done("/users", "Somebody must be left who may do everything.")),
         Err(error) => Err(error.into()),
     }
 }

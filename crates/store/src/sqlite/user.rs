@@ -95,7 +95,7 @@ impl Engine {
             .run(0, move |writing| {
                 let mut ask = writing.connection.prepare_cached(IS_LAST_ADMIN)?;
                 if ask.query_row([user], |row| row.get(0)).optional()? == Some(true) {
-                    return Err(StoreError::Conflict("the last user who may do everything".to_owned()));
+                    return Err(StoreError::Invalid("nobody would be left who may do everything".to_owned()));
                 }
                 Ok(writing.connection.prepare_cached(DELETE)?.execute([user])? > 0)
             })

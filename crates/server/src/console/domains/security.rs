@@ -157,13 +157,15 @@ pub(super) async fn save(Path(domain): Path<String>, submitted: Submitted) -> Re
     let Submitted { viewer, form } = submitted;
     let before = settings(&viewer, &domain).await?;
     let switch = |name: &str| if form.get(name) == "yes" { "yes" } else { "no" };
-    let (now, earlier, confirmed) = (switch("require_tls"), before.get("require_tls"), form.get("confirmed"));
-    if let ("yes", "", "") = (now, earlier, confirmed) {
+    let (require_tls, skip_verification) = (switch("require_tls"), switch("skip_verification"));
+    let is_new_demand = before.get("require_tls").is_empty();
+    let is_verified_anew = before.get("skip_verification") == "yes" && skip_verification == "no";
+    if require_tls == "yes" && (is_new_demand || is_verified_anew) && form.get("confirmed").is_empty() {
         return confirm(&viewer, &domain, &form).await;
     }
     let fields = [
-        ("require_tls", now),
-        ("skip_verification", switch("skip_verification")),
+        ("require_tls", require_tls),
+        ("skip_verification", skip_verification),
         ("tls_fallback", form.get("tls_fallback")),
         ("tls_failure", form.get("tls_failure")),
     ];
@@ -178,7 +180,7 @@ pub(super) async fn save(Path(domain): Path<String>, submitted: Submitted) -> Re
     }
 }
 
-/// Asks again before TLS is required, and says what that would have kept back.
+/// Asks again before TLS is required, or a valid certificate with it, and says what that would have kept back.
 async fn confirm(viewer: &Viewer, domain: &str, form: &Fields) -> Result<Response, Refusal> {
     let answer = past(viewer, domain, form.get("skip_verification")).await?;
     let body = html! {

@@ -4,6 +4,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::Tab;
 use crate::console::client::{Refusal, segment};
@@ -26,9 +27,9 @@ pub(super) async fn page(viewer: Viewer, Path(domain): Path<String>) -> Result<R
             h2 { "Tracking" }
             p { "Tracking changes what you send: a picture in the HTML tells that it was opened, and links lead here first." }
             (viewer.form(&format!("{path}/tracking"), html! {
-                (switch("open", "Tell when a message is opened", tracking.is("/tracking/open/active")))
-                (switch("click", "Tell when a link is followed", is_on(&tracking["tracking"]["click"]["active"])))
-                (switch("unsubscribe", "Add a link to unsubscribe", tracking.is("/tracking/unsubscribe/active")))
+                (switch("open", "Tell when a message is opened", &tracking))
+                (switch("click", "Tell when a link is followed", &tracking))
+                (switch("unsubscribe", "Add a link to unsubscribe", &tracking))
                 button type="submit" { "Save" }
             }))
         }
@@ -57,20 +58,19 @@ pub(super) async fn page(viewer: Viewer, Path(domain): Path<String>) -> Result<R
     Ok(viewer.show(super::page(&domain, Tab::Settings, body)))
 }
 
-fn switch(name: &str, label: &str, is_on: bool) -> Markup {
-    html! { label.choice { input type="checkbox" name=(name) value="yes" checked[is_on]; (label) } }
-}
-
-/// `true`, or in HTML alone.
-fn is_on(value: &serde_json::Value) -> bool {
-    value.as_bool().unwrap_or_else(|| value.is_string())
+/// A switch that says what the API does, so that `htmlonly` stays what it is where it is left on.
+fn switch(kind: &str, label: &str, tracking: &Value) -> Markup {
+    let active = &tracking["tracking"][kind]["active"];
+    let value = active.as_str().unwrap_or("yes");
+    let is_on = active.as_bool().unwrap_or(active.is_string());
+    html! { label.choice { input type="checkbox" name=(kind) value=(value) checked[is_on]; (label) } }
 }
 
 pub(super) async fn track(Path(domain): Path<String>, submitted: Submitted) -> Result<Response, Refusal> {
     let Submitted { viewer, form } = submitted;
     let path = Tab::Settings.path(&domain);
     for kind in ["open", "click", "unsubscribe"] {
-        let active = if form.get(kind) == "yes" { "yes" } else { "no" };
+        let active = if form.get(kind).is_empty() { "no" } else { form.get(kind) };
         let at = format!("/v3/domains/{}/tracking/{kind}", segment(&domain));
         let set = viewer.api().put(&at, &[("active", active)]).await;
         match set {

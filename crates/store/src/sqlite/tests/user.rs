@@ -58,7 +58,7 @@ async fn the_last_who_may_do_everything_stays() {
     let bob = store.create_user(new("bob", of_domain.clone())).await.unwrap();
     assert_eq!(bob.role, of_domain);
 
-    assert!(matches!(store.delete_user(ann.id).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.delete_user(ann.id).await, Err(StoreError::Invalid(_))));
     let eve = create(&store, "eve").await;
     assert!(store.delete_user(ann.id).await.unwrap());
     assert!(!store.delete_user(ann.id).await.unwrap());
