@@ -221,7 +221,7 @@ fn about(item: &Value, names_domain: bool) -> Markup {
                 ("Encrypted", html! { (share(1)) }),
                 ("Plaintext", html! { (share(2)) }),
                 ("Failed attempts", html! { (item.number("/failed-attempts/tls")) " for want of TLS, " (item.number("/failed-attempts/other")) " for other reasons" }),
-                ("Why not better", reasons(item, 10)),
+                ("Why not better", html! { (reasons(item, 10)) @if reasons(item, 1).0.is_empty() { "–" } }),
                 ("TLS versions", html! { (list("/versions")) }),
                 ("Key exchange", html! { (list("/key-exchanges")) }),
             ]))

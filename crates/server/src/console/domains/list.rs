@@ -50,6 +50,8 @@ pub(super) async fn page(viewer: Viewer, Query(asked): Query<Asked>) -> Result<R
             (viewer.form("/sending/domains", html! {
                 label for="name" { "Domain" }
                 input #name name="name" required placeholder="example.com" autocomplete="off" autocapitalize="none" spellcheck="false";
+                label.choice { input type="checkbox" name="require_tls" value="yes"; "Require TLS: mail is delivered within TLS or not at all" }
+                label.choice { input type="checkbox" name="skip_verification" value="yes"; "Skip verification: nothing depends on a server's certificate" }
                 button type="submit" { "Add the domain" }
             }))
         }
@@ -84,7 +86,10 @@ pub(super) fn in_words(domain: &Value) -> &'static str {
 pub(super) async fn create(submitted: Submitted) -> Result<Response, Refusal> {
     let Submitted { viewer, form } = submitted;
     let name = form.trimmed("name");
-    let made = viewer.api().post("/v4/domains", &[("name", name)]).await;
+    let switch = |name| if form.get(name) == "yes" { "yes" } else { "no" };
+    let fields =
+        [("name", name), ("require_tls", switch("require_tls")), ("skip_verification", switch("skip_verification"))];
+    let made = viewer.api().post("/v4/domains", &fields).await;
     match made {
         Ok(answer) => {
             let name = answer.text("/domain/name");
