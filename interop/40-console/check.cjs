@@ -200,6 +200,7 @@ test("the user of a domain sees that domain and nothing else", async () => {
     ...["", "/security", "/access", "/suppressions", "/webhooks", "/templates", "/settings"].map((tab) => `/sending/domains/shop.example${tab}`),
     "/users",
     "/keys",
+    "/webhooks",
   ];
   for (const where of others) {
     const answer = await own.go(where);
@@ -336,6 +337,26 @@ test("suppressions, webhooks and templates are made, seen and deleted", async ()
   await page.click("button >> text=Test");
   await page.waitForSelector("[role=alert]");
   assert.match(await page.innerText("[role=alert]"), /not a public address/);
+
+  await page.go("/webhooks");
+  await page.fill("#url", "https://127.0.0.1:1/all");
+  await page.check("input[value=permanent_fail]");
+  await page.click("text=Add the webhook");
+  await page.waitForSelector("td >> text=https://127.0.0.1:1/all");
+  await page.click("button >> text=Test");
+  await page.waitForSelector("[role=alert]");
+  await page.click("button >> text=Delete");
+  await page.waitForSelector("[role=status]");
+  assert.deepEqual((await server.api("GET", "/v1/webhooks")).webhooks, []);
+
+  await page.go(`${at}/settings`);
+  await page.fill("#message_ttl", "1.5");
+  await page.fill("#event_limit", "100000");
+  await page.locator("form[action$=retention] button").click();
+  await page.waitForSelector("[role=status]");
+  const { domain } = await server.api("GET", "/v4/domains/shop.example");
+  assert.deepEqual([domain.message_ttl, domain.event_limit], [129600, 100000]);
+  assert.equal(await page.inputValue("#message_ttl"), "1.5");
 
   await page.go(`${at}/templates`);
   await page.fill("#name", "hello");

@@ -28,6 +28,7 @@ module.exports = async function pages(server) {
     destination: "/destinations/good.test",
     check: "/destinations/check",
     reports: "/reports",
+    "webhooks-of-all": "/webhooks",
     keys: "/keys",
     users: "/users",
     account: "/account",

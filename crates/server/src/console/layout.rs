@@ -18,13 +18,14 @@ pub(super) enum Section {
     Destinations,
     Queue,
     Reports,
+    Webhooks,
     Keys,
     Users,
     Account,
 }
 
 impl Section {
-    const MENU: [Section; 9] = [
+    const MENU: [Section; 10] = [
         Section::Overview,
         Section::Domains,
         Section::Test,
@@ -32,6 +33,7 @@ impl Section {
         Section::Destinations,
         Section::Queue,
         Section::Reports,
+        Section::Webhooks,
         Section::Keys,
         Section::Users,
     ];
@@ -46,6 +48,7 @@ impl Section {
             Section::Destinations => ("Destinations", "/destinations"),
             Section::Queue => ("Queue", "/queue"),
             Section::Reports => ("TLS reports", "/reports"),
+            Section::Webhooks => ("Webhooks", "/webhooks"),
             Section::Keys => ("API keys", "/keys"),
             Section::Users => ("Users", "/users"),
             Section::Account => ("Account", "/account"),
@@ -64,7 +67,7 @@ impl Section {
 
     /// Whether it is about more than one domain.
     fn is_for_admins(self) -> bool {
-        matches!(self, Section::Keys | Section::Users)
+        matches!(self, Section::Webhooks | Section::Keys | Section::Users)
     }
 }
 

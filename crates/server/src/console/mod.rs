@@ -29,6 +29,7 @@ mod reports;
 mod session;
 mod test_message;
 mod users;
+mod webhooks;
 
 pub(crate) use self::users::{check_name as check_user_name, check_new as check_new_password};
 
@@ -113,6 +114,7 @@ pub fn router(app: App, console: Console) -> Router {
         .merge(test_message::routes())
         .merge(domains::routes())
         .merge(keys::routes())
+        .merge(webhooks::routes())
         .merge(destinations::routes())
         .merge(queue::routes())
         .merge(reports::routes())

@@ -7,7 +7,7 @@ mod security;
 mod settings;
 mod suppressions;
 mod templates;
-mod webhooks;
+pub(super) mod webhooks;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -45,6 +45,7 @@ pub(super) fn routes() -> Router<Console> {
         .route("/sending/domains/{domain}/templates/{name}/delete", post(templates::delete))
         .route("/sending/domains/{domain}/settings", get(settings::page))
         .route("/sending/domains/{domain}/settings/tracking", post(settings::track))
+        .route("/sending/domains/{domain}/settings/retention", post(settings::keep))
         .route("/sending/domains/{domain}/settings/delete", post(settings::delete))
 }
 

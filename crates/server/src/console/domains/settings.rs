@@ -10,17 +10,56 @@ use super::Tab;
 use crate::console::client::{Refusal, segment};
 use crate::console::json::Look;
 use crate::console::layout::{done, not_done};
-use crate::console::parts::facts;
 use crate::console::session::{Submitted, Viewer};
+
+/// How long things are kept, and how many: the API's names, and what they are called.
+const RETENTION: [(&str, &str, &str); 4] = [
+    ("message_ttl", "Days that the content of messages is kept", "3"),
+    ("event_retention", "Days that events are kept", "30"),
+    ("event_limit", "Most events", "no limit"),
+    ("message_limit", "Most octets of content", "no limit"),
+];
+const DAY: f64 = 86_400.0;
+
+/// Whether the API counts it in seconds, where people count days.
+fn is_time(name: &str) -> bool {
+    matches!(name, "message_ttl" | "event_retention")
+}
+
+/// A limit as it is typed.
+fn kept(about: &Value, name: &str) -> String {
+    match about.float(&format!("/domain/{name}")) {
+        Some(seconds) if is_time(name) => format!("{}", (seconds / DAY * 100.0).round() / 100.0),
+        Some(number) => format!("{number}"),
+        None => String::new(),
+    }
+}
+
+/// What is typed as the API takes it.
+fn limit(name: &str, typed: &str) -> String {
+    match (typed.trim(), is_time(name)) {
+        ("", _) => "default".to_owned(),
+        (days, true) => days.parse::<f64>().map_or(days.to_owned(), |days| format!("{:.0}", days * DAY)),
+        (number, false) => number.to_owned(),
+    }
+}
+
+pub(super) async fn keep(Path(domain): Path<String>, submitted: Submitted) -> Result<Response, Refusal> {
+    let Submitted { viewer, form } = submitted;
+    let path = Tab::Settings.path(&domain);
+    let values = RETENTION.map(|(name, ..)| (name, limit(name, form.get(name))));
+    let fields = values.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let set = viewer.api().put(&format!("/v4/domains/{}", segment(&domain)), &fields).await;
+    match set {
+        Ok(_) => Ok(done(&path, "Saved. What is older, or more, goes within the hour.")),
+        Err(refusal) if refusal.is_of_request() => Ok(not_done(&path, refusal.message)),
+        Err(refusal) => Err(refusal),
+    }
+}
 
 pub(super) async fn page(viewer: Viewer, Path(domain): Path<String>) -> Result<Response, Refusal> {
     let about = viewer.api().get(&format!("/v4/domains/{}", segment(&domain))).await?;
     let tracking = viewer.api().get(&format!("/v3/domains/{}/tracking", segment(&domain))).await?;
-    let days = |at: &str| match about.float(at) {
-        Some(seconds) => format!("{} days", (seconds / 864.0).round() / 100.0),
-        None => "without an end".to_owned(),
-    };
-    let most = |at: &str| about.float(at).map_or("no limit".to_owned(), |most| format!("{most}"));
     let path = Tab::Settings.path(&domain);
     let body = html! {
         section.card {
@@ -35,13 +74,14 @@ pub(super) async fn page(viewer: Viewer, Path(domain): Path<String>) -> Result<R
         }
         section.card {
             h2 { "How long things are kept" }
-            (facts([
-                ("Content of messages", html! { (days("/domain/message_ttl")) }),
-                ("Events", html! { (days("/domain/event_retention")) }),
-                ("Most events", html! { (most("/domain/event_limit")) }),
-                ("Most octets of content", html! { (most("/domain/message_limit")) }),
-            ]))
-            p.hint { "Set by the API: " code { "PUT /v4/domains/" (domain) } "." }
+            (viewer.form(&format!("{path}/retention"), html! {
+                @for (name, label, example) in RETENTION {
+                    label for=(name) { (label) }
+                    input id=(name) name=(name) value=(kept(&about, name)) inputmode="decimal" placeholder=(example) autocomplete="off";
+                }
+                p.hint { "Empty: what holds for all domains." }
+                button type="submit" { "Save" }
+            }))
         }
         @if viewer.is_admin() {
             section.card {
@@ -92,5 +132,26 @@ pub(super) async fn delete(Path(domain): Path<String>, submitted: Submitted) -> 
         Ok(_) => Ok(done("/sending/domains", format!("The domain {domain} is gone."))),
         Err(refusal) if refusal.status == StatusCode::NOT_FOUND => Ok(not_done("/sending/domains", refusal.message)),
         Err(refusal) => Err(refusal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn people_count_days_where_the_api_counts_seconds() {
+        let about = json!({ "domain": { "message_ttl": 259_200, "event_retention": 43_200, "event_limit": 5, "message_limit": null } });
+        assert_eq!(RETENTION.map(|(name, ..)| kept(&about, name)), ["3", "0.5", "5", ""]);
+        for (name, typed, given) in [
+            ("message_ttl", " 3 ", "259200"),
+            ("event_retention", "0.5", "43200"),
+            ("event_retention", "", "default"),
+            ("event_limit", "5", "5"),
+            ("message_ttl", "soon", "soon"),
+        ] {
+            assert_eq!(limit(name, typed), given, "{name} {typed}");
+        }
     }
 }
