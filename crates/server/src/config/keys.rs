@@ -80,7 +80,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "http_listen",
         shape: Shape::Text,
-        meaning: "Address and port of the HTTP API. Port 0 takes a free one.",
+        meaning: "Address and port of the HTTP API and the control panel. Port 0 takes a free one.",
         unset: None,
         read: set!(http_listen, socket_address()),
         show: |config| Some(config.http_listen.to_string().into()),

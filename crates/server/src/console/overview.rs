@@ -117,7 +117,9 @@ fn figures(sums: &[u64; METRICS.len()], status: &Value) -> Markup {
             (figure("Accepted", html! { (accepted) }, html! { "recipients" }))
             (figure("Delivered", html! { (delivered) }, html! { (percent(delivered, delivered + failed)) " of what ended" }))
             (figure("Failed", html! { (failed) }, html! { (deferred) " attempts deferred" }))
-            (figure("Verified", html! { (percent(verified, whole)) }, html! { (percent(encrypted, whole)) " encrypted, " (percent(plaintext, whole)) " plaintext" }))
+            (figure("Verified", html! { (percent(verified, whole)) }, html! {
+                @if whole == 0 { "nothing delivered" } @else { (percent(encrypted, whole)) " encrypted, " (percent(plaintext, whole)) " plaintext" }
+            }))
             @if status.is_object() {
                 (figure("In the queue now", html! { a href="/queue" { (status.number("/queue/recipients")) } }, html! {
                     @match status.float("/queue/oldest-accepted-at") { None => "nothing waits", Some(time) => { "oldest " (when_seconds(time)) } }
