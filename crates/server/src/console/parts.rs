@@ -61,7 +61,13 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item 
         div.table tabindex="0" role="region" aria-label=(caption) {
             table {
                 caption.unseen { (caption) }
-                thead { tr { @for head in heads { th scope="col" { @if head.is_empty() { span.unseen { "Actions" } } @else { (head) } } } } }
+                thead {
+                    tr {
+                        @for head in heads {
+                            th scope="col" { @if head.is_empty() { span.unseen { "Actions" } } @else { (head) } }
+                        }
+                    }
+                }
                 tbody {
                     @for row in rows { tr { @for (cell, head) in row.into_iter().zip(heads) { td data-head=(head) { (cell) } } } }
                     @if is_empty { tr { td.empty colspan=(heads.len()) { "There is nothing here." } } }

@@ -13,6 +13,9 @@ use super::layout::{Page, Section};
 use super::parts::{Tone, mark, shown, table, when_seconds};
 use super::session::Viewer;
 
+const RECEIVED: [&str; 6] = ["Received", "About", "From", "Sessions that went well", "That failed", "Why"];
+const SENT: [&str; 6] = ["Day", "About", "To", "State", "Tries", "Last answer"];
+
 pub(super) fn routes() -> Router<Console> {
     Router::new().route("/reports", get(page))
 }
@@ -27,11 +30,11 @@ async fn page(viewer: Viewer) -> Result<Response, Refusal> {
         p { "Receivers report each day how TLS went when they sent mail to us, or we to them (RFC 8460)." }
         h2 { "Received about our domains" }
         (count(&received))
-        (table("Reports received, latest first", &["Received", "About", "From", "Sessions that went well", "That failed", "Why"], received.items("/items").iter().map(one_received)))
+        (table("Reports received, latest first", &RECEIVED, received.items("/items").iter().map(one_received)))
         @if let Some(sent) = &sent {
             h2 { "Sent by this server" }
             (count(sent))
-            (table("Reports sent, latest first", &["Day", "About", "To", "State", "Tries", "Last answer"], sent.items("/items").iter().map(one_sent)))
+            (table("Reports sent, latest first", &SENT, sent.items("/items").iter().map(one_sent)))
         }
     };
     Ok(viewer.show(Page::new("TLS reports", Section::Reports, body)))

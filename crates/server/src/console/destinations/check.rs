@@ -61,11 +61,13 @@ pub(super) async fn look(submitted: Submitted) -> Result<Response, Refusal> {
     }
 }
 
+const OUTLOOK: [&str; 4] = ["Require TLS", "Skip verification", "Outcome", "Why"];
+
 fn told(check: &Value) -> Markup {
     html! {
         section {
             h2 { "What would become of a message" }
-            (table("Outcome by TLS setting", &["Require TLS", "Skip verification", "Outcome", "Why"], check.items("/settings").iter().map(outlook)))
+            (table("Outcome by TLS setting", &OUTLOOK, check.items("/settings").iter().map(outlook)))
         }
         section.card {
             h2 { "What the domain publishes" }
@@ -75,7 +77,14 @@ fn told(check: &Value) -> Markup {
         @if !check.items("/skipped").is_empty() {
             section.card {
                 h2 { "Passed over" }
-                ul { @for one in check.items("/skipped") { li { (shown(one.text("/host"), 100)) " " (shown(one.text("/address"), 60)) ": " (shown(one.text("/detail"), 300)) } } }
+                ul {
+                    @for one in check.items("/skipped") {
+                        li {
+                            (shown(one.text("/host"), 100)) " " (shown(one.text("/address"), 60))
+                            ": " (shown(one.text("/detail"), 300))
+                        }
+                    }
+                }
             }
         }
     }
@@ -126,16 +135,30 @@ fn domain(check: &Value) -> Facts {
             @if let Some(mx) = check.some("/dnssec/mx").and_then(Value::as_str) { "; the MX answer is " (mx) }
         },
     ));
-    known.push(("MTA-STS", match check.some("/mta-sts") {
-        None => html! { "no policy" },
-        Some(sts) => html! { "mode " (shown(sts.text("/mode"), 60)) @if !sts.text("/failure").is_empty() { ", " (shown(sts.text("/failure"), 100)) " " (shown(sts.text("/detail"), 300)) } },
-    }));
+    known.push((
+        "MTA-STS",
+        match check.some("/mta-sts") {
+            None => html! { "no policy" },
+            Some(sts) => html! {
+                "mode " (shown(sts.text("/mode"), 60))
+                @if !sts.text("/failure").is_empty() {
+                    ", " (shown(sts.text("/failure"), 100)) " " (shown(sts.text("/detail"), 300))
+                }
+            },
+        },
+    ));
     if let Some(reporting) = check.some("/tls-reporting") {
         let places: Vec<_> =
             reporting.items("/destinations").iter().filter_map(Value::as_str).map(|to| shown(to, 200)).collect();
-        known.push(("TLS reports", html! {
-            @match reporting.text("/state") { "published" => { "go to " (places.join(", ")) }, other => { (other) " " span.quiet { (shown(reporting.text("/detail"), 300)) } } }
-        }));
+        known.push((
+            "TLS reports",
+            html! {
+                @match reporting.text("/state") {
+                    "published" => { "go to " (places.join(", ")) },
+                    other => { (other) " " span.quiet { (shown(reporting.text("/detail"), 300)) } },
+                }
+            },
+        ));
     }
     known
 }
@@ -149,10 +172,16 @@ fn host(host: &Value) -> Markup {
             "Session",
             html! { (tls.text("/version")) ", " (tls.text("/cipher")) ", " (tls.text("/key-exchange")) },
         ));
-        known.push(("Certificate", match tls.text("/verification") {
-            "ok" => mark(Tone::Good, "valid"),
-            code => html! { (mark(Tone::Bad, "not valid")) " " (shown(code, 60)) " " span.quiet { (shown(tls.text("/verification-detail"), 300)) } },
-        }));
+        known.push((
+            "Certificate",
+            match tls.text("/verification") {
+                "ok" => mark(Tone::Good, "valid"),
+                code => html! {
+                    (mark(Tone::Bad, "not valid")) " " (shown(code, 60)) " "
+                    span.quiet { (shown(tls.text("/verification-detail"), 300)) }
+                },
+            },
+        ));
     }
     if certificate.is_object() {
         known.push(("Subject", html! { (shown(certificate.text("/subject"), 300)) }));

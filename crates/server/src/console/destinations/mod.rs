@@ -217,10 +217,19 @@ fn about(item: &Value, names_domain: bool) -> Markup {
             h2 { @if names_domain { "From " (item.text("/domain")) } @else { "In numbers" } }
             (facts([
                 ("Recipients delivered", html! { (item.number("/delivered")) " in " (item.number("/messages")) " messages" }),
-                ("Verified", html! { (share(0)) @if item.number("/counts/dane") > 0 { ", by DANE " (item.number("/counts/dane")) } @if item.number("/counts/mta-sts") > 0 { ", under MTA-STS " (item.number("/counts/mta-sts")) } }),
+                ("Verified", html! {
+                    (share(0))
+                    @for (of, words) in [("dane", ", by DANE "), ("mta-sts", ", under MTA-STS ")] {
+                        @let count = item.number(&format!("/counts/{of}"));
+                        @if count > 0 { (words) (count) }
+                    }
+                }),
                 ("Encrypted", html! { (share(1)) }),
                 ("Plaintext", html! { (share(2)) }),
-                ("Failed attempts", html! { (item.number("/failed-attempts/tls")) " for want of TLS, " (item.number("/failed-attempts/other")) " for other reasons" }),
+                ("Failed attempts", html! {
+                    (item.number("/failed-attempts/tls")) " for want of TLS, "
+                    (item.number("/failed-attempts/other")) " for other reasons"
+                }),
                 ("Why not better", html! { (reasons(item, 10)) @if reasons(item, 1).0.is_empty() { "–" } }),
                 ("TLS versions", html! { (list("/versions")) }),
                 ("Key exchange", html! { (list("/key-exchanges")) }),

@@ -27,7 +27,8 @@ async fn show(viewer: &Viewer, domain: &str, made: Markup) -> Result<Response, R
     let logins = credentials.items("/items").iter().map(|one| {
         let login = one.text("/login");
         let remove = html! { input type="hidden" name="login" value=(login); (confirmed("Delete", &format!("Delete the login {login}?"))) };
-        vec![html! { (login) }, html! { (one.text("/created_at")) }, html! { div.actions { (viewer.form(&format!("{path}/credentials/delete"), remove)) } }]
+        let remove = viewer.form(&format!("{path}/credentials/delete"), remove);
+        vec![html! { (login) }, html! { (one.text("/created_at")) }, html! { div.actions { (remove) } }]
     });
     let body = html! {
         (made)

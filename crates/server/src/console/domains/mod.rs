@@ -96,7 +96,11 @@ impl Tab {
 pub(super) fn page<'a>(domain: &'a str, tab: Tab, body: Markup) -> Page<'a> {
     let body = html! {
         nav aria-label="Domain settings" {
-            ul.tabs { @for one in Tab::ALL { li { a href=(one.path(domain)) aria-current=[(one == tab).then_some("page")] { (one.name()) } } } }
+            ul.tabs {
+                @for one in Tab::ALL {
+                    li { a href=(one.path(domain)) aria-current=[(one == tab).then_some("page")] { (one.name()) } }
+                }
+            }
         }
         (body)
     };

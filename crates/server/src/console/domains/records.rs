@@ -20,7 +20,11 @@ pub(super) async fn page(viewer: Viewer, Path(domain): Path<String>) -> Result<R
     let body = html! {
         p {
             @if is_verified { (mark(Tone::Good, "verified")) " All that sending needs was there when it was last looked for." }
-            @else { (mark(Tone::Fair, "not verified")) " Publish these records where the domain's DNS is kept, then look for them. Mail is sent all the same; receivers may distrust it." }
+            @else {
+                (mark(Tone::Fair, "not verified"))
+                " Publish these records where the domain's DNS is kept, then look for them. "
+                "Mail is sent all the same; receivers may distrust it."
+            }
         }
         (viewer.form(&format!("{}/verify", Tab::Records.path(name)), html! { button type="submit" { "Look for them now" } }))
         h2 { "Needed to send" }

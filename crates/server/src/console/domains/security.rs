@@ -22,6 +22,11 @@ const DAYS: i64 = 30;
 /// A choice beside the switches: its name in the API, what it is called, and its words with what they mean.
 type Choice = (&'static str, &'static str, [(&'static str, &'static str); 3]);
 
+const REQUIRE_TLS: &str =
+    "Mail is delivered within TLS or not at all: what cannot be waits, and fails when the schedule ends.";
+const SKIP_VERIFICATION: &str =
+    "Nothing depends on whether a server's certificate is valid: it encrypts, and does not prove who reads.";
+
 const FALLBACK: Choice = (
     "tls_fallback",
     "Where TLS is not required, and the certificate is not valid",
@@ -84,8 +89,8 @@ fn body(viewer: &Viewer, domain: &str, typed: &Fields, what_if: Option<&Value>, 
         @if let Some(wrong) = wrong { (error(wrong)) }
         section.card {
             (viewer.form(&Tab::Security.path(domain), html! {
-                (switch(typed, "require_tls", "Require TLS", "Mail is delivered within TLS or not at all: what cannot be waits, and fails when the schedule ends."))
-                (switch(typed, "skip_verification", "Skip verification", "Nothing depends on whether a server's certificate is valid: it encrypts, and does not prove who reads."))
+                (switch(typed, "require_tls", "Require TLS", REQUIRE_TLS))
+                (switch(typed, "skip_verification", "Skip verification", SKIP_VERIFICATION))
                 (choice(typed, &FALLBACK))
                 (choice(typed, &FAILURE))
                 button type="submit" { "Save" }
@@ -208,11 +213,15 @@ fn kept_back(answer: &Value) -> Markup {
     let heads = ["Destination", "Recipients", "Because", "Last", "Delivered there all the same"];
     html! {
         @if messages == 0 {
-            p { (mark(Tone::Good, "nothing")) " In the last " (DAYS) " days this would have kept nothing back. Recipients reached within TLS that suffices: " (delivered) "." }
+            p {
+                (mark(Tone::Good, "nothing")) " In the last " (DAYS) " days this would have kept nothing back. "
+                "Recipients reached within TLS that suffices: " (delivered) "."
+            }
         } @else {
             p {
                 "In the last " (DAYS) " days this would have kept back " strong { (messages) " messages to " (recipients) " recipients" }
-                " at " (answer.number("/total_count").max(answer.items("/items").len() as i64)) " destinations. Recipients who would have been reached all the same: " (delivered) "."
+                " at " (answer.number("/total_count").max(answer.items("/items").len() as i64)) " destinations. "
+                "Recipients who would have been reached all the same: " (delivered) "."
             }
             (table("Destinations that mail would have been kept back from", &heads, answer.items("/items").iter().map(one_kept_back)))
         }

@@ -49,7 +49,12 @@ pub(super) async fn page(
     let rows = items.iter().map(|item| row(&viewer, &path, list, item));
     let body = html! {
         nav aria-label="Lists" {
-            ul.tabs { @for (name, called, _) in LISTS { li { a href=(with_query(&path, &[("list", name)])) aria-current=[(name == list).then_some("page")] { (called) } } } }
+            ul.tabs {
+                @for (name, called, _) in LISTS {
+                    @let here = (name == list).then_some("page");
+                    li { a href=(with_query(&path, &[("list", name)])) aria-current=[here] { (called) } }
+                }
+            }
         }
         p { (about) }
         form.card.row method="get" action=(path) role="search" {
@@ -61,7 +66,8 @@ pub(super) async fn page(
         nav.pager aria-label="Pages" {
             @if !asked.page.is_empty() { a href=(with_query(&path, &[("list", list), ("term", &asked.term)])) { "The first" } }
             @if items.len() == 50 && let Some(last) = items.last() {
-                a href=(with_query(&path, &[("list", list), ("term", &asked.term), ("page", "next"), ("address", name_of(last))])) rel="next" { "More →" }
+                @let next = [("list", list), ("term", &asked.term), ("page", "next"), ("address", name_of(last))];
+                a href=(with_query(&path, &next)) rel="next" { "More →" }
             }
         }
         section.card {

@@ -126,7 +126,12 @@ fn version_row(viewer: &Viewer, path: &str, one: &Value) -> Vec<Markup> {
         html! { (one.text("/createdAt")) },
         html! {
             @if !is_active {
-                div.actions { (viewer.form(&format!("{path}/activate"), html! { input type="hidden" name="tag" value=(tag); button type="submit" { "Make active" } })) }
+                div.actions {
+                    (viewer.form(&format!("{path}/activate"), html! {
+                        input type="hidden" name="tag" value=(tag);
+                        button type="submit" { "Make active" }
+                    }))
+                }
             }
         },
     ]

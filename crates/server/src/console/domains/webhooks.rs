@@ -75,11 +75,21 @@ fn row(viewer: &Viewer, path: &str, one: &Value) -> Vec<Markup> {
         html! {
             (one.number("/health/to-be-retried"))
             @let failure = &one["health"]["last-failure"];
-            @if failure.is_object() { br; span.quiet { "last failure " (when_seconds(failure.float("/timestamp").unwrap_or_default())) " " (shown(failure.text("/error"), 200)) } }
+            @if failure.is_object() {
+                br;
+                span.quiet {
+                    "last failure " (when_seconds(failure.float("/timestamp").unwrap_or_default())) " "
+                    (shown(failure.text("/error"), 200))
+                }
+            }
         },
         html! {
             div.actions {
-                (viewer.form(&format!("{path}/test"), html! { (given) input type="hidden" name="kind" value=(first); button type="submit" { "Test" } }))
+                (viewer.form(&format!("{path}/test"), html! {
+                    (given)
+                    input type="hidden" name="kind" value=(first);
+                    button type="submit" { "Test" }
+                }))
                 (viewer.form(&format!("{path}/delete"), html! { (given) (confirmed("Delete", &format!("Tell {url} nothing any more?"))) }))
             }
         },
@@ -92,7 +102,10 @@ fn answer(last: &Value) -> Markup {
     }
     let tone = if last.text("/error").is_empty() { Tone::Good } else { Tone::Bad };
     let word = last.float("/status").map_or("none".to_owned(), |status| status.to_string());
-    html! { (mark(tone, &word)) " " (when_seconds(last.float("/timestamp").unwrap_or_default())) " " span.quiet { (shown(last.text("/error"), 200)) } }
+    html! {
+        (mark(tone, &word)) " " (when_seconds(last.float("/timestamp").unwrap_or_default())) " "
+        span.quiet { (shown(last.text("/error"), 200)) }
+    }
 }
 
 /// What a form asks to be told: a URL and kinds of events.

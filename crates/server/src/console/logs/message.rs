@@ -80,7 +80,8 @@ pub(super) async fn page(viewer: Viewer, Query(which): Query<Which>) -> Result<R
     let title = if subject.is_empty() { "(no subject)" } else { &subject };
     let way = html! {
         @if journeys.len() > JOURNEYS {
-            (table("Recipients", &["Recipient", "State", "How it travelled", "Since"], journeys.iter().map(|(recipient, events)| row(&which, recipient, events))))
+            @let rows = journeys.iter().map(|(recipient, events)| row(&which, recipient, events));
+            (table("Recipients", &["Recipient", "State", "How it travelled", "Since"], rows))
         } @else {
             @for (recipient, events) in &journeys {
                 section {
@@ -94,7 +95,8 @@ pub(super) async fn page(viewer: Viewer, Query(which): Query<Which>) -> Result<R
         section.card { (about(&which, first, events)) }
         (live("journey", if goes_on { AGAIN } else { 0 }, way))
         @if let Some((_, token)) = next {
-            p { a href=(with_query("/logs/message", &[("domain", &which.domain), ("message-id", &which.message_id), ("page", token)])) { "More recipients" } }
+            @let more = [("domain", which.domain.as_str()), ("message-id", &which.message_id), ("page", token)];
+            p { a href=(with_query("/logs/message", &more)) { "More recipients" } }
         }
     };
     Ok(viewer.show(Page::new(title, Section::Logs, body).below("Logs", "/logs")))
