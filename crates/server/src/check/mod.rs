@@ -13,6 +13,7 @@ use delivery::dnssec::{DnssecStatus, Mode};
 use delivery::mta_sts::{Found, MemoryCache, StsEvidence};
 use delivery::probe::{Fate, Forecast, HostProbe, Probe, Seen, TlsReporting};
 use delivery::report::Step;
+use delivery::resolve::Dns;
 use delivery::tls::{Certificate, KeyProof, TlsFacts};
 use delivery::{Client, Problem};
 use policy::tls::{
@@ -24,7 +25,7 @@ use serde_json::Value;
 use smtp::Domain;
 
 use crate::config::Config;
-use crate::queue::{ClientError, client_of};
+use crate::queue::{ClientError, client_of, client_with};
 
 /// Most records of a stranger that are shown where one is not as it should be, and of each so many octets.
 const RECORDS: usize = 5;
@@ -38,6 +39,12 @@ const RECORD_OCTETS: usize = 300;
 pub async fn run(config: &Config, domain: Domain) -> Result<Check, ClientError> {
     // What is found is for this look alone: no store is needed.
     let client = client_of(config, Arc::new(MemoryCache::default()))?;
+    Ok(look(&client, domain).await)
+}
+
+/// The same, which asks the DNS by `dns`.
+pub(crate) async fn run_by(config: &Config, dns: Dns, domain: Domain) -> Result<Check, ClientError> {
+    let client = client_with(config, dns, Arc::new(MemoryCache::default()))?;
     Ok(look(&client, domain).await)
 }
 

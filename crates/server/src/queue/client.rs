@@ -45,6 +45,14 @@ pub(crate) fn roots_of(config: &Config) -> Result<Roots, TlsSetupError> {
 /// # Errors
 /// When the trusted roots or the trust anchors cannot be used.
 pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Client, ClientError> {
+    client_with(config, Dns::secured(config.resolver, dnssec_of(config)?), policies)
+}
+
+/// The same, which asks the DNS by `dns`: whoever has asked already knows how far it can be trusted.
+///
+/// # Errors
+/// When the trusted roots cannot be used.
+pub(crate) fn client_with(config: &Config, dns: Dns, policies: Arc<dyn PolicyCache>) -> Result<Client, ClientError> {
     let mut timeouts = Timeouts { connect: config.connect_timeout, ..Timeouts::default() };
     if let Some(most) = config.smtp_timeout {
         timeouts = timeouts.capped(most);
@@ -64,7 +72,6 @@ pub fn client_of(config: &Config, policies: Arc<dyn PolicyCache>) -> Result<Clie
             per_host: config.idle_connections_per_host.into(),
         },
     };
-    let dns = Dns::secured(config.resolver, dnssec_of(config)?);
     let tls = TlsEngine::new(roots_of(config)?)?.with_session_lifetime(config.tls_session_lifetime);
     let mta_sts = (config.mta_sts == config::Switch::On).then(|| {
         let options = StsOptions {

@@ -43,6 +43,7 @@ use self::recorder::{Recorder, Records};
 use crate::inbound::ReturnPaths;
 use crate::tlsrpt::Tally;
 
+pub(crate) use client::client_with;
 pub use client::{ClientError, check_client, client_of, limits_of};
 pub(crate) use client::{dnssec_of, roots_of};
 pub use limiter::{Limits, OwnSite};

@@ -54,7 +54,8 @@ pub(super) async fn check(State(app): State<App>, request: Request) -> Result<Js
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "this server looks at no destinations"));
     };
     let _slot = app.checker.slots.try_acquire().map_err(|_| busy())?;
-    let looking = timeout(CHECK_TIME, check::run(&settings.0, destination));
+    let (config, dns) = &*settings;
+    let looking = timeout(CHECK_TIME, check::run_by(config, dns.fresh(), destination));
     let slow = || ApiError::new(StatusCode::GATEWAY_TIMEOUT, "the destination's servers took too long");
     let found = looking.await.map_err(|_| slow())?.map_err(|error| {
         tracing::error!(%error, "cannot look at a destination");
