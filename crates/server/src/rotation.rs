@@ -69,8 +69,13 @@ pub(crate) async fn advance(store: &Store, dns: &SendingDns, domain: Option<&Dom
 /// Begins what is due, and goes on with what was begun, now and every hour.
 pub(crate) async fn run(store: Store, dns: SendingDns, mut stop: watch::Receiver<bool>) {
     loop {
+        let look = async {
+            if store.has_duties() {
+                look(&store, &dns).await;
+            }
+        };
         tokio::select! {
-            () = look(&store, &dns) => {}
+            () = look => {}
             _ = stop.wait_for(|stopping| *stopping) => return,
         }
         tokio::select! {

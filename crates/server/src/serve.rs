@@ -8,8 +8,10 @@ mod http;
 mod keys;
 pub mod log;
 
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +49,9 @@ pub enum StartError {
     /// The store could not be opened or used.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The directory for what is this machine's own cannot be made.
+    #[error("cannot make the directory of this machine's own files: {0}")]
+    Directory(io::Error),
     /// An address to listen on is taken, or not ours.
     #[error("cannot listen on {address} ({key}): {source}")]
     Listen {
@@ -97,6 +102,8 @@ impl Server {
         let reports = tlsrpt::Settings::of(&config)?;
         let tally = reports.as_ref().map_or_else(Tally::off, tlsrpt::Settings::tally);
         let store = Store::open(&config.store, Role::Server).await?;
+        // That of the store has been made; nobody but us has business in another one either.
+        DirBuilder::new().recursive(true).mode(0o700).create(config.own_directory()).map_err(StartError::Directory)?;
         let client = queue::client_of(&config, Arc::new(StoredPolicies(store.clone())))?.remembering();
         // In the background: a resolver that does not answer keeps no server from starting.
         tokio::spawn(tell_dnssec(client.dns().clone()));
@@ -330,6 +337,9 @@ async fn purge(store: Store, config: Config, mut stop: watch::Receiver<bool>) {
         let old = Purge { events_before: now - config.event_retention, wire_before: now - config.message_retention };
         let purged = tokio::select! {
             purged = async {
+                if !store.has_duties() {
+                    return Ok(Default::default());
+                }
                 store.purge_traffic(now).await?;
                 Ok::<_, StoreError>((store.purge(old).await?, store.purge_domains(now, general).await?))
             } => purged,

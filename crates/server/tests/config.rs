@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use server::config::keys::{KEYS, Shape};
-use server::config::{Config, ConfigError, Loaded, Origin, Place, load, show};
+use server::config::{Config, ConfigError, Loaded, Origin, Place, key::Shape, keys::KEYS, load, show};
 
 #[path = "config/rules.rs"]
 mod rules;
@@ -133,11 +132,12 @@ const CASES: &[Case] = &[
         "sqlite:/var/lib/waxwing",
         r#""sqlite:/var/lib/waxwing""#,
         &[
-            (r#""postgres://u:p@db/w""#, "SQLite only"),
+            (r#""postgres://u:p@db/w?sslmode=never""#, "sslmode 'never' is none of"),
             (r#""./data""#, "a store is written 'sqlite:' and a directory"),
             (r#""sqlite:""#, "needs a directory"),
         ],
     ),
+    ("directory", r#""/srv/own""#, "/srv/own", r#""/srv/own""#, &[(r#""""#, "is empty")]),
     (
         "api_key",
         r#""0123456789abcdef""#,

@@ -2,7 +2,8 @@
 
 use smtp::Domain;
 
-use crate::{Location, Store, StoreError, Timestamp, sqlite};
+use crate::location::Place;
+use crate::{Location, Store, StoreError, Timestamp, engine};
 
 /// Most sending domains that are named.
 pub const DOMAINS_SHOWN: usize = 100;
@@ -14,12 +15,12 @@ pub struct Inspection {
     pub schema: i64,
     /// How many this program knows. A start of the server takes an older store there.
     pub known_schema: i64,
-    /// Whether a server holds it.
+    /// Whether a server holds it, or nodes share it.
     pub is_served: bool,
     /// Why this user cannot write there; `None` when he can.
     pub unwritable: Option<String>,
-    /// Octets that are free where it lies.
-    pub free: u64,
+    /// Octets that are free where it lies; `None` of a database, which does not tell.
+    pub free: Option<u64>,
     /// API keys.
     pub keys: u64,
     /// Sending domains.
@@ -49,9 +50,11 @@ impl Store {
     /// # Errors
     /// When it cannot be read, or is newer than this program.
     pub async fn inspect(location: &Location) -> Result<Option<Inspection>, StoreError> {
-        let directory = location.directory().to_owned();
-        tokio::task::spawn_blocking(move || sqlite::inspect(&directory))
-            .await
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+        let place = location.0.clone();
+        let look = move || match place {
+            Place::Directory(directory) => engine::inspect(&directory),
+            Place::Database(database) => engine::inspect_shared(&database),
+        };
+        tokio::task::spawn_blocking(look).await.map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 }

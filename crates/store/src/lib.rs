@@ -1,7 +1,7 @@
 //! What outlives a crash: messages, their recipients, the events that tell what became of them, domains and keys.
 //!
-//! [`Store`] is the only door. Behind it stands one engine, SQLite; a second one is a second set of statements and
-//! nothing else (`docs/decisions/0001-store-door.md` lists each operation and what its transaction covers).
+//! [`Store`] is the only door. Behind it stands one engine, whose statements are spoken with SQLite or with PostgreSQL
+//! (`docs/decisions/0001-store-door.md` lists each operation and what its transaction covers, 0021 how there is one set of them).
 //!
 //! What callers may rely on:
 //! - [`Store::accept`] answers `Ok` only after the message, its recipients and their events are on disk.
@@ -17,11 +17,13 @@ pub mod bounce;
 pub mod complaint;
 mod copy;
 mod credential;
+mod database;
 pub mod dkim;
 pub mod dns_check;
 mod domain;
 mod dropped;
 pub mod dsn;
+mod engine;
 mod error;
 mod event;
 pub mod figures;
@@ -35,7 +37,6 @@ pub mod retention;
 pub mod rotation;
 mod secret;
 mod site;
-mod sqlite;
 mod store;
 mod stored;
 pub mod suppression;

@@ -4,21 +4,32 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where the store is: `sqlite:` and a directory.
+use crate::database::Database;
+
+/// Where the store is: `sqlite:` and a directory, or the URL of a PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
-    directory: PathBuf,
+pub struct Location(pub(crate) Place);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A directory of this machine, for this machine alone.
+    Directory(PathBuf),
+    /// A database that any number of machines share.
+    Database(Box<Database>),
 }
 
 impl Location {
     /// An embedded store in a directory.
     pub fn sqlite(directory: impl Into<PathBuf>) -> Location {
-        Location { directory: directory.into() }
+        Location(Place::Directory(directory.into()))
     }
 
-    /// The directory that holds it.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// The directory that holds it; `None` of a database.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Directory(directory) => Some(directory),
+            Place::Database(_) => None,
+        }
     }
 }
 
@@ -28,11 +39,13 @@ pub enum LocationError {
     /// `sqlite:` and nothing after it.
     #[error("'sqlite:' needs a directory, as in 'sqlite:./data'")]
     NoDirectory,
-    /// PostgreSQL is planned behind the same door and is not there yet.
-    #[error("this version keeps its data in SQLite only: write 'sqlite:' and a directory, as in 'sqlite:./data'")]
-    Postgres,
+    /// The URL of a PostgreSQL that cannot be understood.
+    #[error("a PostgreSQL is written 'postgres://user:password@host/database?sslmode=verify-full': {0}")]
+    Postgres(String),
     /// Neither of them.
-    #[error("a store is written 'sqlite:' and a directory, as in 'sqlite:./data'")]
+    #[error(
+        "a store is written 'sqlite:' and a directory, as in 'sqlite:./data', or 'postgres://user:password@host/database'"
+    )]
     Unknown,
 }
 
@@ -43,22 +56,29 @@ impl FromStr for Location {
         match text.split_once(':') {
             Some(("sqlite", "")) => Err(LocationError::NoDirectory),
             Some(("sqlite", directory)) if !directory.contains('\0') => Ok(Location::sqlite(directory)),
-            Some(("postgres" | "postgresql", _)) => Err(LocationError::Postgres),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(Location(Place::Database(Box::new(Database::parse(text)?))))
+            }
             _ => Err(LocationError::Unknown),
         }
     }
 }
 
+/// Without the password, if there is one.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite:{}", self.directory.display())
+        match &self.0 {
+            Place::Directory(directory) => write!(f, "sqlite:{}", directory.display()),
+            Place::Database(database) => f.write_str(&database.shown()),
+        }
     }
 }
 
 /// In what part one opens the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The one that delivers. Only one at a time has a directory; leases that a dead one left are released.
+    /// One that delivers. Only one at a time has a directory, and leases that a dead one left are released; any number
+    /// share a database.
     Server,
     /// A command that reads or changes settings, beside a server that may be running.
     Tool,
@@ -71,17 +91,18 @@ mod tests {
     #[test]
     fn a_location_is_sqlite_and_a_directory() {
         let location: Location = "sqlite:./data".parse().unwrap();
-        assert_eq!(location.directory(), Path::new("./data"));
+        assert_eq!(location.directory(), Some(Path::new("./data")));
         assert_eq!(location.to_string(), "sqlite:./data");
         for (text, error) in [
             ("sqlite:", LocationError::NoDirectory),
-            ("postgres://db/waxwing", LocationError::Postgres),
-            ("postgresql://db/waxwing", LocationError::Postgres),
+            ("postgres:db/waxwing", LocationError::Unknown),
             ("./data", LocationError::Unknown),
             ("mysql://db", LocationError::Unknown),
             ("", LocationError::Unknown),
         ] {
             assert_eq!(text.parse::<Location>(), Err(error), "{text:?}");
         }
+        let shared: Location = "postgresql://waxwing:secret@db.example/mail".parse().unwrap();
+        assert_eq!((shared.directory(), shared.to_string().contains("secret")), (None, false));
     }
 }

@@ -1,6 +1,7 @@
 //! The door: every operation, in the order of a message's life.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use policy::mta_sts::{Cached, UnixSeconds};
@@ -8,9 +9,9 @@ use policy::tls::TlsSettings;
 use policy::tlsrpt::{Counted, Day};
 use smtp::Domain;
 
+use crate::engine::Engine;
 use crate::posture::{PosturePage, PostureQuery, WhatIf, WhatIfQuery};
 use crate::retention::RetentionChange;
-use crate::sqlite::Engine;
 use crate::tlsrpt::{
     Kept, NewReceivedTlsReport, NewTlsReport, OutgoingTlsReport, ReceivedTlsReport, TlsCount, TlsReportId,
     TlsReportState,
@@ -60,12 +61,43 @@ pub struct Stats {
     pub failed_commits: u64,
 }
 
+/// Between two signs of life.
+const BEAT: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
+
+/// Tells the other nodes that this one lives, as long as anybody has its store.
+async fn beat(engine: Weak<Engine>) {
+    while let Some(engine) = engine.upgrade() {
+        if let Err(error) = engine.beat().await {
+            tracing::debug!(%error, "this node could not tell that it lives");
+        }
+        drop(engine);
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
 impl Store {
     /// Opens the store, and makes it when there is none.
     ///
-    /// A [`Role::Server`] gets it alone among servers, and frees what a dead one had leased.
+    /// A [`Role::Server`] gets a directory alone among servers, and frees what a dead one had leased. A database is shared
+    /// with the other nodes, and what a dead one had is free a while after its last sign of life.
     pub async fn open(location: &Location, role: Role) -> Result<Store, StoreError> {
-        Ok(Store { engine: Arc::new(Engine::open(location, role).await?) })
+        let engine = Arc::new(Engine::open(location, role).await?);
+        if role == Role::Server && engine.is_shared() {
+            engine.beat().await?;
+            tokio::spawn(beat(Arc::downgrade(&engine)));
+        }
+        Ok(Store { engine })
+    }
+
+    /// Whether other nodes may change what is here.
+    pub fn is_shared(&self) -> bool {
+        self.engine.is_shared()
+    }
+
+    /// Whether this server does what only one of those who share the store shall do, such as telling webhooks. One that has
+    /// its store alone always does.
+    pub fn has_duties(&self) -> bool {
+        self.engine.has_duties()
     }
 
     /// Finishes what was begun and closes. Every later operation is refused with [`StoreError::Unavailable`].
@@ -74,7 +106,7 @@ impl Store {
     }
 
     /// Whether a change can be kept. After a write or a sync that failed none can, until the program is started again; what is
-    /// there is still read.
+    /// there is still read. While a database that nodes share cannot be reached, none can either.
     pub fn health(&self) -> Result<(), StoreError> {
         self.engine.health()
     }

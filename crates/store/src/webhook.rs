@@ -97,7 +97,7 @@ impl Subscription {
     /// A new one.
     pub fn new(url: impl Into<String>, now: Timestamp) -> Subscription {
         Subscription {
-            key: crate::sqlite::random_text(),
+            key: crate::engine::random_text(),
             url: url.into(),
             description: String::new(),
             subjects: Vec::new(),

@@ -39,6 +39,7 @@ pub mod odd;
 pub mod policy_host;
 pub mod receiver;
 pub mod signed;
+pub mod store;
 
 pub use ca::{Ca, Identity, Issue, KeyKind, ValidationLevel, Validity};
 pub use dns::{Asked, Authority, Rtype, Zone};

@@ -47,7 +47,7 @@ pub(super) struct Account {
 
 impl Files {
     pub(crate) fn of(config: &Config) -> Files {
-        Files { directory: config.store.directory().to_owned() }
+        Files { directory: config.own_directory().to_owned() }
     }
 
     /// The file with certificate and key.

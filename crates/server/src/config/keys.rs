@@ -5,59 +5,9 @@ use std::time::Duration;
 use policy::tls::Minimum;
 use toml::Value;
 
-use super::Config;
 use super::duration::{self, DAY};
-use super::error::Fault;
-use super::source::Node;
+use super::key::{Key, Shape};
 use super::types::{LogFormat, OwnSite, Route, Secret};
-
-/// How a setting is written, so that a variable's text can be given the same form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// A text, durations and addresses included.
-    Text,
-    /// A whole number.
-    Number,
-    /// A list of texts; in a variable, comma separated.
-    List,
-    /// A list of tables; in a variable, the same TOML.
-    Tables,
-}
-
-/// A setting.
-pub struct Key {
-    /// Its name in the file.
-    pub name: &'static str,
-    /// How it is written.
-    pub shape: Shape,
-    /// What it means, for the documentation.
-    pub meaning: &'static str,
-    /// What holds while it is not set, in words, where the default is no fixed value.
-    pub unset: Option<&'static str>,
-    pub(super) read: fn(&Node, &mut Config) -> Result<(), Vec<Fault>>,
-    show: fn(&Config) -> Option<Value>,
-}
-
-impl Key {
-    /// Its environment variable.
-    pub fn variable(&self) -> String {
-        format!("WAXWING_{}", self.name.to_ascii_uppercase())
-    }
-
-    /// Its value in a configuration, secrets redacted; `None` when it has none.
-    pub fn value(&self, config: &Config) -> Option<Value> {
-        (self.show)(config)
-    }
-
-    /// The default as the documentation gives it.
-    pub fn default_in_words(&self) -> String {
-        match (self.unset, self.value(&Config::default())) {
-            (Some(words), _) => words.to_owned(),
-            (None, Some(value)) => format!("`{value}`"),
-            (None, None) => "none".to_owned(),
-        }
-    }
-}
 
 /// Reads a value into its field: `set!(field, method(arguments))`, `set!(Some(field), …)` where it may be absent.
 macro_rules! set {
@@ -203,10 +153,18 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "store",
         shape: Shape::Text,
-        meaning: "Where messages, events, domains and keys are kept: `sqlite:` and a directory.",
+        meaning: "Where messages, events, domains and keys are kept: `sqlite:` and a directory, or the URL of a PostgreSQL; see [Several nodes](#several-nodes).",
         unset: None,
         read: set!(store, explained()),
         show: |config| Some(config.store.to_string().into()),
+    },
+    Key {
+        name: "directory",
+        shape: Shape::Text,
+        meaning: "Where this machine keeps what is its own: the certificate that it made for itself, or got by ACME, with its key.",
+        unset: Some("that of the store; `./data` where the store is a PostgreSQL"),
+        read: set!(Some(directory), path()),
+        show: |config| config.directory.as_ref().map(|path| path.display().to_string().into()),
     },
     Key {
         name: "api_key",

@@ -5,6 +5,7 @@
 
 pub mod duration;
 mod error;
+pub mod key;
 pub mod keys;
 mod read;
 mod rules;
@@ -66,6 +67,8 @@ pub struct Config {
     pub tracking_url: Option<Url>,
     /// Where messages, events, domains and keys are kept. Default `sqlite:./data`.
     pub store: Location,
+    /// Where this machine keeps what is its own. Default: see [`Config::own_directory`].
+    pub directory: Option<PathBuf>,
     /// An API key that exists from the first start on, 16 to 256 characters. Default: one is made and shown once.
     pub api_key: Option<Secret>,
     /// The DNS resolver. Default: the system's, from `/etc/resolv.conf`.
@@ -149,6 +152,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where this machine keeps what is its own: the directory that was named, or else that of the store.
+    pub fn own_directory(&self) -> &Path {
+        self.directory.as_deref().or_else(|| self.store.directory()).unwrap_or(Path::new("./data"))
+    }
+
     /// What is kept of every domain at most.
     pub fn retention(&self) -> Retention {
         Retention {
@@ -179,6 +187,7 @@ impl Default for Config {
             public_url: None,
             tracking_url: None,
             store: "sqlite:./data".parse().expect("the default location is one"),
+            directory: None,
             api_key: None,
             resolver: None,
             dnssec: Dnssec::Validate,

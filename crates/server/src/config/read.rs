@@ -173,6 +173,14 @@ impl Node {
         }
     }
 
+    /// A path, of something that need not be there yet.
+    pub(super) fn path(&self) -> Read<PathBuf> {
+        match self.text()? {
+            "" => Err(self.fault("is empty")),
+            text => Ok(PathBuf::from(text)),
+        }
+    }
+
     /// The base of our URLs.
     pub(super) fn base_url(&self) -> Read<Url> {
         let text = self.text()?;

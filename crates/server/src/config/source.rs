@@ -10,7 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Place, Problem};
-use super::keys::{KEYS, Shape};
+use super::key::Shape;
+use super::keys::KEYS;
 
 /// The file is read into memory; nobody's configuration comes near this.
 const FILE_OCTETS: u64 = 1024 * 1024;

@@ -103,7 +103,7 @@ pub(super) fn store(config: &Config, inspected: &Result<Option<Inspection>, Stor
 
 pub(super) fn space(store: Option<&Inspection>) -> Option<Point> {
     let about = "disk space";
-    let free = store?.free;
+    let free = store?.free?;
     let finding = match free {
         0..SOME_SPACE => format!("{} MiB free where the store lies", free >> 20),
         _ => format!("{} GiB free where the store lies", free >> 30),

@@ -64,7 +64,7 @@ impl Notifier {
     }
 
     async fn tell_all(&self, stop: &watch::Receiver<bool>) -> Result<(), StoreError> {
-        while !*stop.borrow() {
+        while !*stop.borrow() && self.store.has_duties() {
             let Some(due) = self.store.due_notices(Timestamp::now()).await? else { return Ok(()) };
             self.tell(&due).await?;
         }

@@ -58,6 +58,8 @@ const CLAIM_GAP: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest sleep: what another process put into the queue is found after it at the latest.
 const NAP: Duration = Duration::from_secs(60);
+/// The same where other nodes put their mail into the same queue.
+const SHARED_NAP: Duration = Duration::from_secs(1);
 /// How long to wait before a store that failed is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than its time of grace a stop waits for outcomes that are known and not yet recorded.
@@ -310,9 +312,10 @@ async fn answer(claiming: &mut Option<Claiming>) -> Result<Claimed, StoreError> 
 
 /// How long until something becomes due that was not due at `claimed`.
 async fn until_next_due(store: &Store, claimed: Timestamp) -> Duration {
+    let longest = if store.is_shared() { SHARED_NAP } else { NAP };
     match store.next_due(claimed).await {
-        Ok(Some(due)) => due.since(Timestamp::now()).min(NAP).max(Duration::from_millis(1)),
-        Ok(None) => NAP,
+        Ok(Some(due)) => due.since(Timestamp::now()).min(longest).max(Duration::from_millis(1)),
+        Ok(None) => longest,
         Err(error) => {
             tracing::error!(%error, "cannot look for what becomes due");
             STORE_PAUSE

@@ -154,7 +154,7 @@ pub(crate) struct Certificates {
 impl Certificates {
     /// Those of the configuration; without any, one of our own.
     pub(crate) fn of(config: &Config) -> Result<Arc<Certificates>, CertificateError> {
-        let self_signed = || Files::self_signed(config.store.directory(), &config.ehlo_name.to_string());
+        let self_signed = || Files::self_signed(config.own_directory(), &config.ehlo_name.to_string());
         let files = match (&config.certificate, &config.certificate_key) {
             (Some(certificate), key) => {
                 Files { certificate: certificate.clone(), key: key.as_ref().unwrap_or(certificate).clone() }

@@ -175,7 +175,7 @@ impl Reporter {
 
     /// Makes the reports of days that have ended, and sends what is due at `now`.
     pub async fn work(&self, now: Timestamp) {
-        let Some(sending) = &self.sending else { return };
+        let Some(sending) = self.sending.as_ref().filter(|_| self.store.has_duties()) else { return };
         // Today's are made after the offset of tomorrow.
         let ended = day_of(now - self.offset);
         if let Err(error) = sending.make(&self.store, ended, now).await {

@@ -162,6 +162,13 @@ impl Webhooks {
     /// Looks for changes and events, and wakes those whom they concern.
     async fn look(&mut self) -> Result<(), StoreError> {
         let store = self.shared.store.clone();
+        if !store.has_duties() {
+            // Another node tells. It begins where this one noted that it was.
+            self.wanted.clear();
+            self.changes = None;
+            self.employ();
+            return Ok(());
+        }
         let pulse = store.webhook_pulse().await?;
         if self.changes != Some(pulse.changes) {
             let webhooks = store.webhooks(WebhooksOf::Everybody).await?;

@@ -14,9 +14,7 @@ use serde_json::Value;
 use server::api::{App, router};
 use server::config::{Config, Dnssec};
 use server::sending_dns::SendingDns;
-use store::{
-    Claim, ClaimedRecipient, Job, KeyHash, KeyRole, KeyScope, Location, NewDomain, NewKey, NewState, RecipientOutcome,
-};
+use store::{Claim, ClaimedRecipient, Job, KeyHash, KeyRole, KeyScope, NewDomain, NewKey, NewState, RecipientOutcome};
 use store::{NewEvent, Role, Store, Timestamp};
 use tokio::sync::Notify;
 
@@ -63,7 +61,7 @@ impl Server {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("waxwing-api-{}-{number}", std::process::id()));
-        let store = Store::open(&Location::sqlite(&directory), Role::Server).await.unwrap();
+        let store = Store::open(&testkit::store::location(&directory).parse().unwrap(), Role::Server).await.unwrap();
         let (hash, now) = (KeyHash::of(KEY), Timestamp::now());
         let (scope, role) = (KeyScope::Account, KeyRole::Admin);
         let key = NewKey { hash, description: "test".into(), hint: "cdef".into(), scope, role, expires_at: None, now };

@@ -19,7 +19,7 @@ use server::config::Config;
 use server::console::{Console, router};
 use server::sending_dns::SendingDns;
 use store::user::{NewUser, User, UserRole};
-use store::{KeyHash, KeyRole, KeyScope, Location, NewDomain, NewKey, PasswordHash, Role, Store, Timestamp};
+use store::{KeyHash, KeyRole, KeyScope, NewDomain, NewKey, PasswordHash, Role, Store, Timestamp};
 use tokio::sync::Notify;
 
 /// What every user here signs in with.
@@ -52,7 +52,7 @@ impl Panel {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("waxwing-console-{}-{number}", std::process::id()));
-        let store = Store::open(&Location::sqlite(&directory), Role::Server).await.unwrap();
+        let store = Store::open(&testkit::store::location(&directory).parse().unwrap(), Role::Server).await.unwrap();
         let (hash, now) = (KeyHash::of(KEY), Timestamp::now());
         let (scope, role) = (KeyScope::Account, KeyRole::Admin);
         let key = NewKey { hash, description: "test".into(), hint: "cdef".into(), scope, role, expires_at: None, now };

@@ -50,7 +50,8 @@ impl World {
         lab.write_ca_pem(&roots).unwrap();
         let mut all = BTreeMap::from([
             ("http_listen", "127.0.0.1:0".to_owned()),
-            ("store", format!("sqlite:{}", directory.join("data").display())),
+            ("store", testkit::store::location(&directory.join("data"))),
+            ("directory", directory.join("data").display().to_string()),
             ("api_key", KEY.to_owned()),
             ("resolver", lab.dns_addr().to_string()),
             ("trust_roots", roots.display().to_string()),
