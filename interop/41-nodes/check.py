@@ -146,6 +146,18 @@ class Load:
             thread.join()
 
 
+def tell_of(missing):
+    """What the database knows of those that did not arrive."""
+    subjects = ", ".join(f"'{subject}'" for subject in sorted(missing))
+    print(sql("two", "SELECT now(), extract(epoch FROM now())::bigint"))
+    print(sql("two", "SELECT id, name, now() - seen_at, commits FROM node"))
+    print(sql("two", f"SELECT m.subject, r.* FROM message m JOIN recipient r ON r.message = m.id WHERE m.subject IN ({subjects})"))
+    waiting = "(SELECT destination FROM recipient WHERE due_at IS NOT NULL)"
+    print(sql("two", f"SELECT * FROM destination WHERE name IN {waiting}"))
+    print(sql("two", f"SELECT * FROM site WHERE name IN (SELECT site FROM destination WHERE name IN {waiting})"))
+    print(sql("two", f"SELECT e.* FROM event e JOIN message m ON m.id = e.message WHERE m.subject IN ({subjects})"))
+
+
 def main():
     receiver = Receiver()
     make_standby()
@@ -177,7 +189,9 @@ def main():
         load.stop()
     acknowledged, deadline = set(load.acknowledged), time.monotonic() + 90
     while missing := acknowledged - set(receiver.seen):
-        assert time.monotonic() < deadline, f"{len(missing)} of {len(acknowledged)} acknowledged messages are lost"
+        if time.monotonic() > deadline:
+            tell_of(missing)
+            raise AssertionError(f"{len(missing)} of {len(acknowledged)} acknowledged messages are lost")
         time.sleep(0.2)
     again = sum(count - 1 for count in receiver.seen.values())
     print(
@@ -185,6 +199,8 @@ def main():
         f"({allowed} connections were open when something ended); at most {receiver.most_open} connections at once"
     )
     assert again <= allowed, "more came twice than connections were open"
+    failures = sql("two", "SELECT count(*) FROM event WHERE kind = 'failed'")
+    assert failures == "0", "a database that is away counts as a failed attempt"
     nodes[0].process.terminate()
     assert nodes[0].process.wait(30) == 0
 

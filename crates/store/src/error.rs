@@ -7,6 +7,10 @@ pub enum StoreError {
     /// closed. The same operation may succeed later: an API answers 503, SMTP 452.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// The database that nodes share cannot be reached now. What was asked is not at fault, and may succeed later: an API
+    /// answers 503, SMTP 452.
+    #[error("the store is not available: {0}")]
+    Unreachable(String),
     /// The search ran longer than a search may. A narrower time range helps.
     #[error("the search took too long; a shorter time range is faster")]
     TooSlow,

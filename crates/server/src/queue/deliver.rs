@@ -13,7 +13,7 @@ use policy::retry::Schedule;
 use policy::site::Site;
 use smtp::ReturnPath;
 use smtp::dsn::{MailDsn, RcptDsn};
-use store::{Held, Job, Overdue, RecipientOutcome, SiteNote, Store, Timestamp};
+use store::{Held, Job, Overdue, RecipientOutcome, SiteNote, Store, StoreError, Timestamp};
 use tokio::sync::watch;
 
 use super::ahead::{Ahead, Begun};
@@ -22,7 +22,7 @@ use super::limiter::{Changed, Limiter, Slot};
 use super::notes::Notes;
 use super::prepare::{Prepare, Unprepared};
 use super::recorder::Records;
-use super::{LEASE, outcome, sessions};
+use super::{LEASE, STORE_PAUSE, outcome, sessions};
 use crate::inbound::{ReturnPaths, WayBack};
 use crate::tlsrpt::Tally;
 
@@ -147,11 +147,7 @@ impl Shared {
                 let addresses = job.recipients.iter().map(|recipient| recipient.address.clone()).collect::<Vec<_>>();
                 match self.store.listed(&job.domain, &addresses).await {
                     Ok(listed) => asked = listed,
-                    Err(error) => {
-                        tracing::error!(%error, message_id = job.message_id, "cannot read the suppression lists");
-                        let words = "the suppression lists could not be read from the store";
-                        return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
-                    }
+                    Err(error) => return self.unread(job, &error, "the suppression lists").await,
                 }
                 &asked
             }
@@ -194,6 +190,7 @@ impl Shared {
             Ok(wire) => wire,
             Err(Unprepared::ContentLost) => return outcome::content_lost(job).into(),
             Err(Unprepared::Refused(words)) => return outcome::refused(job, &words).into(),
+            Err(Unprepared::Unread(error, what)) => return self.unread(job, &error, what).await,
             Err(Unprepared::Fault(words)) => {
                 return outcome::fault(job, words, &self.schedule, Timestamp::now()).into();
             }
@@ -225,6 +222,18 @@ impl Shared {
             waits_for: None,
             receipt: report.receipt.take(),
         }
+    }
+
+    /// What the attempt needs could not be read. That the database of several nodes is away for a while is no fault of the
+    /// message: it costs no attempt, and is due again when its giving back can be written. Anything else may be damage.
+    async fn unread(&self, job: &Job, error: &StoreError, what: &str) -> Tried {
+        tracing::error!(%error, message_id = job.message_id, what, "cannot read what an attempt needs");
+        if let StoreError::Unreachable(_) = error {
+            tokio::time::sleep(STORE_PAUSE).await;
+            return job.recipients.iter().map(|recipient| released(recipient.id)).collect::<Vec<_>>().into();
+        }
+        let words = format!("{what} could not be read from the store");
+        outcome::fault(job, &words, &self.schedule, Timestamp::now()).into()
     }
 
     /// One that leads here, where reports find the way; else the message's own. Mail that has none gets none.

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use store::tracking::TrackedCopy;
-use store::{Job, Store};
+use store::{Job, Store, StoreError};
 
 use super::sign::Signing;
 use crate::copies;
@@ -23,6 +23,8 @@ const INLINE_OCTETS: usize = 128 * 1024;
 pub(super) enum Unprepared {
     /// The content is gone; no further attempt will find it.
     ContentLost,
+    /// Something could not be read from the store: why, and in words what.
+    Unread(StoreError, &'static str),
     /// Something failed that may do better next time, in words.
     Fault(&'static str),
     /// The recipient's copy cannot be made, and never will be, in words.
@@ -68,10 +70,7 @@ impl Prepare {
         match self.store.wire(job.message).await {
             Ok(Some(wire)) => Ok(wire),
             Ok(None) => Err(Unprepared::ContentLost),
-            Err(error) => {
-                tracing::error!(%error, message_id = job.message_id, "cannot read a message");
-                Err(Unprepared::Fault("the content of the message could not be read from the store"))
-            }
+            Err(error) => Err(Unprepared::Unread(error, "the content of the message")),
         }
     }
 
@@ -82,10 +81,7 @@ impl Prepare {
         let copy = match if loaded.is_some() { Ok(loaded) } else { self.store.copy(recipient.id).await } {
             Ok(Some(copy)) => copy,
             Ok(None) => return Err(Unprepared::ContentLost),
-            Err(error) => {
-                tracing::error!(%error, message_id = job.message_id, "cannot read what a copy is made with");
-                return Err(Unprepared::Fault("what the copy is made with could not be read from the store"));
-            }
+            Err(error) => return Err(Unprepared::Unread(error, "what the copy is made with")),
         };
         let plan = plan.clone();
         // A template may take its time.
@@ -99,10 +95,8 @@ impl Prepare {
     /// The same with links that tell what this recipient does. What cannot have them goes out without.
     async fn track(&self, job: &Job, tracking: &Value, wire: Bytes) -> Result<Bytes, Unprepared> {
         let Some(recipient) = job.recipients.first() else { return Err(Unprepared::ContentLost) };
-        let seal = self.seals.of(&self.store).await.map_err(|error| {
-            tracing::error!(%error, message_id = job.message_id, "cannot read the key of links");
-            Unprepared::Fault("the key of links could not be read from the store")
-        })?;
+        let unread = |error| Unprepared::Unread(error, "the key of links");
+        let seal = self.seals.of(&self.store).await.map_err(unread)?;
         let recipient = TrackedRecipient {
             copy: TrackedCopy::of(job, recipient.id),
             domain: job.domain.clone(),

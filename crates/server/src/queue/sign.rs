@@ -43,10 +43,8 @@ impl Signing {
     /// A message that nobody can sign, since it has no From, goes out unsigned: that was settled when it was accepted. A
     /// key that does not sign is a fault of ours, which a domain's DMARC policy would make its recipients' problem.
     pub(super) async fn sign(&self, store: &Store, job: &Job, wire: Bytes) -> Result<Bytes, Unprepared> {
-        let kept = store.dkim_signers(&job.domain).await.map_err(|error| {
-            tracing::error!(%error, message_id = job.message_id, "cannot read DKIM keys");
-            Unprepared::Fault("the DKIM keys of the domain could not be read from the store")
-        })?;
+        let unread = |error| Unprepared::Unread(error, "the DKIM keys of the domain");
+        let kept = store.dkim_signers(&job.domain).await.map_err(unread)?;
         if kept.is_empty() {
             return Ok(wire);
         }

@@ -160,7 +160,7 @@ impl Engine {
 
     pub(crate) fn health(&self) -> Result<(), StoreError> {
         if self.writer.is_cut_off() {
-            return Err(StoreError::Unavailable("the database cannot be reached".to_owned()));
+            return Err(StoreError::Unreachable("the database cannot be reached".to_owned()));
         }
         self.writer.health()
     }

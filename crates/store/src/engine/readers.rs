@@ -89,7 +89,8 @@ impl Readers {
 
 /// Ends the transaction of a search that failed, and says whether the connection is as good as before.
 fn is_at_rest<T>(connection: &Connection, result: &Result<T, StoreError>) -> bool {
-    let is_sound = !matches!(result, Err(StoreError::Unavailable(_) | StoreError::Damaged(_)));
+    let is_sound =
+        !matches!(result, Err(StoreError::Unavailable(_) | StoreError::Unreachable(_) | StoreError::Damaged(_)));
     is_sound && connection.execute_batch("ROLLBACK").is_ok()
 }
 

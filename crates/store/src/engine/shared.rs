@@ -10,12 +10,11 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use rusqlite::params;
-use tokio_postgres::error::SqlState;
 
 use super::Engine;
 use super::committer::Failure;
 use super::queue::release_of_node;
-use super::sql::postgres::Session;
+use super::sql::postgres::{Session, is_last_word};
 use super::sql::{Connection, Error, OptionalExtension};
 use super::writer::Writing;
 use crate::database::Database;
@@ -138,7 +137,7 @@ impl Shared {
                 self.commits.set(commits);
                 Ok(())
             }
-            Err(error) if session.is_lost() || is_last_word(&error) => {
+            Err(error) if session.is_lost() || leaves_doubt(&error) => {
                 session.give_up();
                 Err(Failure::InDoubt(error.into()))
             }
@@ -181,10 +180,9 @@ impl Shared {
     }
 }
 
-/// Whether the server said with that error that it goes: the fate of a commit is then unknown.
-fn is_last_word(error: &Error) -> bool {
-    let ends = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CONNECTION_FAILURE];
-    matches!(error, Error::Postgres(error) if error.code().is_none_or(|code| ends.contains(code)))
+/// Whether with that error the fate of a commit is unknown: the server goes, or said nothing.
+fn leaves_doubt(error: &Error) -> bool {
+    matches!(error, Error::Postgres(error) if error.code().is_none_or(is_last_word))
 }
 
 /// A connection that writes: every commit is on disk before it is told. A node that hangs, or is cut off, in the middle of a

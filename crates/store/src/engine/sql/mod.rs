@@ -85,7 +85,7 @@ impl From<Error> for StoreError {
         match error {
             Error::Sqlite(error) => error.into(),
             Error::Postgres(error) => postgres::meaning(&error),
-            Error::Lost(_) => StoreError::Unavailable(error.to_string()),
+            Error::Lost(_) => StoreError::Unreachable(error.to_string()),
             Error::NoRow => StoreError::Damaged(error.to_string()),
         }
     }

@@ -50,7 +50,7 @@ impl Session {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| lost(&e))?;
         let (config, tls) = (database.config(), database.tls().map_err(|e| lost(&e))?);
         let client = runtime.block_on(async {
-            let (client, connection) = config.connect(tls).await?;
+            let (client, connection) = config.connect(tls).await.map_err(|error| Error::Lost(told(&error)))?;
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(error = told(&error), "a connection to the database ended");
@@ -270,8 +270,28 @@ pub(super) fn meaning(error: &tokio_postgres::Error) -> StoreError {
         Some(code) if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED => {
             StoreError::Damaged(text)
         }
+        Some(code) if is_last_word(code) => StoreError::Unreachable(text),
+        None if error.is_closed() || is_of_the_way(error) => StoreError::Unreachable(text),
         _ => StoreError::Unavailable(text),
     }
+}
+
+/// Whether the server ends the connection with that, as one does that is stopped or restarted.
+pub(in crate::engine) fn is_last_word(code: &SqlState) -> bool {
+    const LAST: [SqlState; 6] = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::CONNECTION_FAILURE,
+        SqlState::CONNECTION_EXCEPTION,
+        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+    ];
+    LAST.contains(code)
+}
+
+/// Whether it is one of the way to the server rather than of what was asked.
+fn is_of_the_way(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ async fn a_commit_whose_answer_is_lost_is_resolved() {
     // Deferred: it runs inside COMMIT, before it is on disk.
     cut_in_commit(&two).await;
     let lost = one.accept(message(&["lost@example.com"])).await;
-    assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{lost:?}");
+    assert!(matches!(lost, Err(StoreError::Unreachable(_))), "{lost:?}");
     assert_eq!(two.queued().await.unwrap(), 0, "nothing of it was kept");
     two.engine()
         .writer
@@ -227,4 +227,34 @@ async fn cut_in_commit(store: &Store) {
         })
         .await
         .unwrap();
+}
+
+/// Whoever could not read since the database was away must be able to tell it from damage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_unreachable_for_readers_and_writers() {
+    let Some(directory) = shared() else { return };
+    let (one, two) = (directory.server().await, directory.server().await);
+    one.queued().await.unwrap();
+    let admit = async |anybody: bool| {
+        let order = move |writing: &super::super::writer::Writing<'_>| {
+            let order = "UPDATE pg_database SET datallowconn = ?1 WHERE datname = current_database()";
+            Ok(writing.connection.prepare_cached(order)?.execute([anybody])?)
+        };
+        two.engine().writer.run(0, order).await.unwrap();
+    };
+    // Who is connected stays so; nobody comes in any more.
+    admit(false).await;
+    cut_off(&two, CUT_OTHERS).await;
+    assert!(matches!(one.queued().await, Err(StoreError::Unreachable(_))));
+    for _ in ["finds the connection lost", "finds no other"] {
+        assert!(matches!(one.accept(message(&["a@d.example"])).await, Err(StoreError::Unreachable(_))));
+    }
+    assert!(matches!(one.health(), Err(StoreError::Unreachable(_))));
+    admit(true).await;
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while one.accept(message(&["a@d.example"])).await.is_err() {
+        assert!(std::time::Instant::now() < end, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(one.queued().await.unwrap(), 1);
 }
