@@ -20,6 +20,7 @@ pub mod retry;
 pub mod route;
 pub mod rule;
 pub mod sending_dns;
+pub mod share;
 pub mod site;
 pub mod spf;
 pub mod suppression;

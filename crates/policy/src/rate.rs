@@ -12,6 +12,8 @@ use std::time::Duration;
 pub struct Rate {
     count: u32,
     unit: Unit,
+    /// How many have it together.
+    nodes: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,19 @@ impl Rate {
 
     /// The time from one message to the next, in microseconds: rounded up, so that never more go out than allowed.
     fn interval(self) -> i64 {
-        (self.unit_micros() + i64::from(self.count) - 1) / i64::from(self.count)
+        (self.unit_micros().saturating_mul(self.nodes.into()) + i64::from(self.count) - 1) / i64::from(self.count)
+    }
+
+    /// What one of so many nodes may send, at least one, so that all of them together keep to the rate. Each may begin with
+    /// its own burst, of one message at least.
+    #[must_use]
+    pub fn of_one_among(self, nodes: u32) -> Rate {
+        Rate { nodes: nodes.max(1), ..self }
+    }
+
+    /// Whether it is the part of one among several.
+    pub fn is_of_several(self) -> bool {
+        self.nodes > 1
     }
 
     /// How many may go out at once: what a second allows, and one at least.
@@ -71,7 +85,7 @@ impl FromStr for Rate {
         if !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(bad());
         }
-        Ok(Rate { count, unit: *unit })
+        Ok(Rate { count, unit: *unit, nodes: 1 })
     }
 }
 
@@ -169,7 +183,7 @@ mod tests {
         fn never_more_than_the_rate(
             count in 1..2000u32, unit in 0..4usize, gaps in prop::collection::vec((0..3_000_000i64, 0..20usize), 1..80)
         ) {
-            let rate = Rate { count, unit: UNITS[unit].0 };
+            let rate = Rate { count, unit: UNITS[unit].0, nodes: 1 };
             let (mut now, mut pacer, mut sent) = (1_700_000_000_000_000, Pacer::default(), Vec::new());
             for (gap, wanted) in gaps {
                 now += gap;
@@ -189,6 +203,25 @@ mod tests {
                     prop_assert!((last - first + 1) as i64 <= allowed, "{} in {}", last - first + 1, to - from);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn nodes_keep_to_a_rate_together() {
+        for (text, nodes) in [("10/s", 3), ("600/min", 2), ("100/s", 7)] {
+            let whole = rate(text);
+            let part = whole.of_one_among(nodes);
+            assert!(part.is_of_several() && !whole.is_of_several());
+            let (mut pacer, mut sent, minute) = (Pacer::default(), 0_u32, 60_000_000_i64);
+            for now in (0..minute).step_by(10_000) {
+                while pacer.available(part, now) > 0 {
+                    pacer = pacer.sent(part, now);
+                    sent += 1;
+                }
+            }
+            let most = minute / whole.interval() + i64::from(nodes) * part.burst();
+            assert!(i64::from(sent * nodes) <= most, "{text}: {nodes} times {sent}");
+            assert!(i64::from(sent * nodes) * 10 >= minute / whole.interval() * 9, "{text}: {nodes} times {sent}");
         }
     }
 }

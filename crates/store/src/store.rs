@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use policy::mta_sts::{Cached, UnixSeconds};
+use policy::share::Place;
 use policy::tls::TlsSettings;
 use policy::tlsrpt::{Counted, Day};
 use smtp::Domain;
@@ -98,6 +99,12 @@ impl Store {
     /// its store alone always does.
     pub fn has_duties(&self) -> bool {
         self.engine.has_duties()
+    }
+
+    /// The places among the nodes that share the store by which this one works out its part of a limit that holds for all of
+    /// them ([`policy::share::of`]). None while it is new among others, or does not know any more who is there.
+    pub fn places(&self) -> Vec<Place> {
+        self.engine.places()
     }
 
     /// Finishes what was begun and closes. Every later operation is refused with [`StoreError::Unavailable`].

@@ -14,6 +14,7 @@ use policy::backoff::{Contact, Health, Pauses};
 use policy::rate::{Pacer, Rate};
 use policy::retry::Schedule;
 use policy::route::DomainPattern;
+use policy::share::{self, Place};
 use policy::site::{self, Leads, Site};
 use smtp::Domain;
 use store::{Gate, Held, Room, Timestamp};
@@ -75,6 +76,8 @@ pub(super) struct Limiter {
     limits: Limits,
     own: Vec<Vec<DomainPattern>>,
     counts: Mutex<Counts>,
+    /// By which this node's part of each limit is worked out.
+    places: Mutex<Vec<Place>>,
 }
 
 #[derive(Default)]
@@ -138,7 +141,7 @@ pub(super) struct Changed {
 impl Limiter {
     pub(super) fn new(limits: Limits) -> Limiter {
         let own = limits.own.iter().map(|site| site.hosts.clone()).collect();
-        Limiter { limits, own, counts: Mutex::default() }
+        Limiter { limits, own, counts: Mutex::default(), places: Mutex::new(vec![Place::ALONE]) }
     }
 
     /// The site that hosts belong to.
@@ -202,9 +205,28 @@ impl Limiter {
         if site.is_unknown() { 1 } else { own.unwrap_or(self.limits.concurrency) }
     }
 
+    /// This node's places among those that have the limits together.
+    pub(super) fn set_places(&self, places: Vec<Place>) {
+        *self.places() = places;
+    }
+
+    /// Of the attempts at once, those that this node may make. Where a domain's mail goes each of them may look up.
+    fn part(&self, site: &Site) -> u32 {
+        let places = self.places();
+        if site.is_unknown() && !places.is_empty() {
+            return self.concurrency(site);
+        }
+        share::of(self.concurrency(site), site.as_str(), &places)
+    }
+
     fn rate(&self, site: &Site) -> Option<Rate> {
         let own = self.own_site(site).and_then(|own| own.rate);
-        own.or(self.limits.rate).filter(|_| !site.is_unknown())
+        let nodes = self.places().iter().map(|place| place.nodes).max().unwrap_or(1);
+        own.or(self.limits.rate).filter(|_| !site.is_unknown()).map(|rate| rate.of_one_among(nodes))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn own_site(&self, site: &Site) -> Option<&OwnSite> {
@@ -214,9 +236,15 @@ impl Limiter {
     fn room_of_site(&self, counts: &Counts, site: &Site, now: Timestamp) -> Room {
         let concurrency = self.concurrency(site);
         let line = counts.sites.get(site, concurrency);
-        let room = room_of(&line, now);
+        let part = self.part(site).saturating_sub(line.running) as usize;
+        let room = match room_of(&line, now) {
+            Room::Jobs(jobs) => Room::Jobs(jobs.min(part)),
+            not_before => not_before,
+        };
         let (Room::Jobs(jobs), Some(rate)) = (room, self.rate(site)) else { return room };
         match line.pacer.available(rate, now.as_micros()) {
+            // Others may go on: what is written as held back is so for all nodes.
+            0 if rate.is_of_several() => Room::Jobs(0),
             0 => Room::NotBefore(Timestamp::from_micros(line.pacer.free_at(rate, now.as_micros()))),
             messages => Room::Jobs(jobs.min(messages)),
         }
@@ -224,7 +252,7 @@ impl Limiter {
 
     fn ahead_of(&self, line: &Line, site: &Site) -> usize {
         let is_calm = line.is_quick && line.health.is_whole() && self.rate(site).is_none();
-        if is_calm { (AHEAD * line.health.allowance() as usize).min(AHEAD_AT_MOST) } else { 0 }
+        if is_calm { (AHEAD * line.health.allowance().min(self.part(site)) as usize).min(AHEAD_AT_MOST) } else { 0 }
     }
 
     /// What may be claimed: what may run, and what may wait; less what waits already. What waits is topped up when half
@@ -323,7 +351,7 @@ impl Slot {
     pub(super) fn spare(&self) -> usize {
         let counts = self.limiter.counts();
         let line = counts.sites.get(&self.site, self.limiter.concurrency(&self.site));
-        line.health.allowance().saturating_sub(line.running) as usize
+        line.health.allowance().min(self.limiter.part(&self.site)).saturating_sub(line.running) as usize
     }
 
     /// What became of the hosts in an attempt that began at `began`.

@@ -162,3 +162,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_node_has_its_part_and_nothing_without_a_place() {
+    use policy::share::Place;
+    let rate = Some("2/s".parse().unwrap());
+    let (paced, limiter) =
+        (limiter(Limits { rate, ..Limits::default() }), limiter(Limits { concurrency: 5, ..Limits::default() }));
+    let (p, one) = (site("p"), domain("one.test"));
+    let slot = limiter.reserve(&p, &one, at(0)).unwrap();
+    let parts = |places: &[Place]| {
+        limiter.set_places(places.to_vec());
+        (limiter.site(&p, at(0)), slot.spare(), limiter.site(&Site::unknown(&one), at(0)))
+    };
+    assert_eq!(parts(&[Place::ALONE]), (Room::Jobs(4), 4, Room::Jobs(1)));
+    let three = |index| Place { index, nodes: 3 };
+    let all: Vec<_> = (0..3).map(|index| parts(&[three(index)])).collect();
+    // One of the 5 runs at each: 2 and 2 and 1 remain 1 and 1 and none.
+    assert_eq!(all.iter().map(|part| part.1).sum::<usize>(), 2);
+    assert!(all.iter().all(|part| part.0 == Room::Jobs(part.1) && part.2 == Room::Jobs(1)), "{all:?}");
+    assert_eq!(parts(&[]), (Room::Jobs(0), 0, Room::Jobs(0)));
+    assert!(limiter.reserve(&p, &one, at(0)).is_err());
+
+    // A second's burst, then nothing; and nothing is written of it, since the others may go on.
+    paced.set_places(vec![Place { index: 0, nodes: 2 }]);
+    let held = paced.reserve(&p, &one, at(0)).unwrap();
+    assert_eq!(paced.site(&p, at(0)), Room::Jobs(0));
+    paced.set_places(vec![Place::ALONE]);
+    assert!(matches!(paced.site(&p, at(0)), Room::NotBefore(_)));
+    drop(held);
+}

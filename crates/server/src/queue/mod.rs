@@ -211,7 +211,10 @@ impl Worker {
                 () = self.shared.ahead.is_low() => next.is_wanted = true,
                 () = self.wake.notified(), if !next.is_wanted || !may_begin => next.is_wanted = true,
                 () = tokio::time::sleep_until(until.into()), if room.is_some() || !next.is_wanted => next.is_wanted = true,
-                _ = look.tick() => self.shared.give_back(self.shared.ahead.overdue()),
+                _ = look.tick() => {
+                    self.shared.limiter.set_places(self.shared.store.places());
+                    self.shared.give_back(self.shared.ahead.overdue());
+                }
                 Some(_) = recording.join_next() => return tracing::error!("nothing can be recorded any more"),
             }
         }
@@ -226,6 +229,7 @@ impl Worker {
 
     /// Asks for as much as there is room for.
     fn claim(&self, room: Room) -> Claiming {
+        self.shared.limiter.set_places(self.shared.store.places());
         let now = Timestamp::now();
         let (store, gate) = (self.shared.store.clone(), self.shared.limiter.clone());
         let Room { limit, slow_limit } = room;

@@ -54,6 +54,7 @@ mod settings;
 mod shared;
 mod site;
 mod sql;
+mod standing;
 mod stored;
 mod sts;
 mod suppression;
@@ -73,7 +74,7 @@ mod writer;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smtp::Domain;
 
@@ -111,8 +112,8 @@ pub(crate) struct Engine {
     writer: writer::Writer,
     readers: readers::Readers,
     settings: settings::Settings,
-    /// Of a store that nodes share: since when this one has had the duties that one of them has, if it does.
-    duties: Option<Mutex<Option<Instant>>>,
+    /// Of a store that nodes share: this one's place among them.
+    standing: Option<Mutex<standing::Standing>>,
     /// The lines of destinations and sites are still those of the last server, which may say that all of it is taken.
     lines_are_old: AtomicBool,
     /// Sending domains whose queues were dropped, and when.

@@ -65,7 +65,7 @@ pub(super) fn open(directory: &Path, role: Role) -> Result<Engine, StoreError> {
         writer,
         readers,
         settings: Settings::new(changes),
-        duties: None,
+        standing: None,
         lines_are_old: AtomicBool::default(),
         dropped: Mutex::default(),
     })
@@ -88,7 +88,7 @@ pub(super) fn open_shared(database: &Database, role: Role) -> Result<Engine, Sto
         writer,
         readers,
         settings: Settings::new(Changes::Unknown),
-        duties: Some(Mutex::default()),
+        standing: Some(Mutex::default()),
         lines_are_old: AtomicBool::default(),
         dropped: Mutex::default(),
     })

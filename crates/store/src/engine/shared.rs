@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use policy::share::Place;
 use rusqlite::params;
 
 use super::Engine;
@@ -16,6 +17,7 @@ use super::committer::Failure;
 use super::queue::release_of_node;
 use super::sql::postgres::{Session, is_last_word};
 use super::sql::{Connection, Error, OptionalExtension};
+use super::standing::SETTLED;
 use super::writer::Writing;
 use crate::database::Database;
 use crate::{Role, StoreError};
@@ -23,7 +25,7 @@ use crate::{Role, StoreError};
 /// The number of the lock that one writer at a time holds, among all nodes: "wax".
 pub(super) const WRITING: i64 = 0x77_61_78;
 /// How long a node may be silent.
-const DEAD_AFTER: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(30) };
+pub(super) const DEAD_AFTER: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(30) };
 /// How long one tries to learn whether a transaction was committed.
 const RESOLVE: Duration = Duration::from_secs(20);
 /// Between two tries to connect.
@@ -37,8 +39,10 @@ const JOIN: &str = "INSERT INTO node (name, serves, started_at, seen_at, commits
 const COUNT: &str = "UPDATE node SET commits = ?2, seen_at = now() WHERE id = ?1";
 const COUNTED: &str = "SELECT commits FROM node WHERE id = ?1 FOR UPDATE";
 const SERVING: &str = "SELECT count(*) FROM node WHERE serves = 1 AND seen_at > now() - make_interval(secs => ?1)";
-const FIRST: &str = "
-    SELECT id FROM node WHERE serves = 1 AND seen_at > now() - make_interval(secs => ?1) ORDER BY id LIMIT 1";
+/// Who serves, those who came first before the others, and for how long each has.
+const PRESENT: &str = "
+    SELECT id, CAST(extract(epoch FROM now() - started_at) * 1000 AS BIGINT) FROM node
+    WHERE serves = 1 AND seen_at > now() - make_interval(secs => ?1) ORDER BY id";
 const DEAD: &str = "
     SELECT id FROM node WHERE seen_at <= now() - make_interval(secs => ?1) AND id <> ?2 ORDER BY id
     /*+ FOR UPDATE SKIP LOCKED */";
@@ -208,11 +212,11 @@ impl Engine {
     /// This node lives; those that were silent for long are dead, and what they had is free. No work where a server has its
     /// store alone.
     pub(crate) async fn beat(&self) -> Result<(), StoreError> {
-        let Some(duties) = &self.duties else { return Ok(()) };
+        let Some(standing) = &self.standing else { return Ok(()) };
         // Before it is asked: what is found out may be as old as that.
         let asked = Instant::now();
-        let (freed, has_duties) = self.writer.run_traffic(0, beat).await?;
-        *duties.lock().unwrap_or_else(PoisonError::into_inner) = has_duties.then_some(asked);
+        let (freed, place) = self.writer.run_traffic(0, beat).await?;
+        standing.lock().unwrap_or_else(PoisonError::into_inner).learn(asked, place);
         if freed > 0 {
             tracing::warn!(recipients = freed, "a node died, and what it had leased is free");
         }
@@ -222,18 +226,28 @@ impl Engine {
     /// Whether this node does what only one of them shall do: the one that has been there longest. A node that was cut off
     /// has none any more before the others find it dead. A server that has its store alone always does.
     pub(crate) fn has_duties(&self) -> bool {
-        let Some(duties) = &self.duties else { return true };
-        let since = *duties.lock().unwrap_or_else(PoisonError::into_inner);
-        since.is_some_and(|since| since.elapsed() < DEAD_AFTER / 2)
+        let Some(standing) = &self.standing else { return true };
+        standing.lock().unwrap_or_else(PoisonError::into_inner).is_first(Instant::now())
+    }
+
+    /// The places among the nodes by which this one works out its part of what all may have together.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let Some(standing) = &self.standing else { return vec![Place::ALONE] };
+        standing.lock().unwrap_or_else(PoisonError::into_inner).places(Instant::now())
     }
 }
 
-/// Buries the dead, and says what they had and whether this node is the first of those who live.
-fn beat(writing: &Writing<'_>) -> Result<(u64, bool), StoreError> {
+/// Buries the dead, and says how much they had and which place this node has among those who live. One that is new has none
+/// until the others must know of it, unless there is none before it.
+fn beat(writing: &Writing<'_>) -> Result<(u64, Option<Place>), StoreError> {
     let freed = bury_the_dead(writing)?;
-    let silent = [DEAD_AFTER.as_secs_f64()];
-    let first = writing.connection.prepare_cached(FIRST)?.query_row(silent, |row| row.get::<_, i64>(0)).optional()?;
-    Ok((freed, first.is_some() && first == writing.node.map(|node| node.0)))
+    let mut select = writing.connection.prepare_cached(PRESENT)?;
+    let both = |row: super::sql::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let present: Vec<(i64, i64)> = select.query_map([DEAD_AFTER.as_secs_f64()], both)?.collect::<Result<_, _>>()?;
+    let own = present.iter().position(|(id, _)| writing.node == Some(NodeId(*id)));
+    let place = own.filter(|index| *index == 0 || i128::from(present[*index].1) >= SETTLED.as_millis() as i128);
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Ok((freed, place.map(|index| Place { index: number(index), nodes: number(present.len()) })))
 }
 
 /// Takes the lines of nodes that were silent for too long, and frees what they had leased.

@@ -258,3 +258,26 @@ async fn a_database_that_is_away_is_unreachable_for_readers_and_writers() {
     }
     assert_eq!(one.queued().await.unwrap(), 1);
 }
+
+/// What nodes may have together each works out from its places; whoever comes has none until the others must know of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_has_its_place_when_the_others_know_of_it_and_leaves_it_to_them() {
+    use policy::share::{Place, of};
+    let Some(directory) = shared() else { return };
+    let one = directory.server().await;
+    assert_eq!(one.places(), [Place::ALONE], "nobody is before it");
+    let two = directory.server().await;
+    assert!(two.places().is_empty(), "the other may not know of it");
+    let parts = || [&one, &two].map(|store| of(7, "mx.example", &store.places()));
+    let until = async |what: &str, holds: &dyn Fn() -> bool| {
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(std::time::Instant::now() < end, "in vain: {what}");
+            assert!(parts().iter().sum::<u32>() <= 7, "more than all may have");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until("both have a part", &|| parts().iter().sum::<u32>() == 7 && parts().iter().all(|part| *part >= 3)).await;
+    one.close().await;
+    until("all is left to the other", &|| two.places() == [Place::ALONE]).await;
+}
