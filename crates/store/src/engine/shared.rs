@@ -39,10 +39,9 @@ const JOIN: &str = "INSERT INTO node (name, serves, started_at, seen_at, commits
 const COUNT: &str = "UPDATE node SET commits = ?2, seen_at = now() WHERE id = ?1";
 const COUNTED: &str = "SELECT commits FROM node WHERE id = ?1 FOR UPDATE";
 const SERVING: &str = "SELECT count(*) FROM node WHERE serves = 1 AND seen_at > now() - make_interval(secs => ?1)";
-/// Who serves, those who came first before the others, and for how long each has.
+/// Who has a line and serves, those who came first before the others, and whether each has for so many seconds.
 const PRESENT: &str = "
-    SELECT id, CAST(extract(epoch FROM now() - started_at) * 1000 AS BIGINT) FROM node
-    WHERE serves = 1 AND seen_at > now() - make_interval(secs => ?1) ORDER BY id";
+    SELECT id, started_at <= now() - make_interval(secs => ?1) FROM node WHERE serves = 1 ORDER BY id";
 const DEAD: &str = "
     SELECT id FROM node WHERE seen_at <= now() - make_interval(secs => ?1) AND id <> ?2 ORDER BY id
     /*+ FOR UPDATE SKIP LOCKED */";
@@ -242,10 +241,10 @@ impl Engine {
 fn beat(writing: &Writing<'_>) -> Result<(u64, Option<Place>), StoreError> {
     let freed = bury_the_dead(writing)?;
     let mut select = writing.connection.prepare_cached(PRESENT)?;
-    let both = |row: super::sql::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let present: Vec<(i64, i64)> = select.query_map([DEAD_AFTER.as_secs_f64()], both)?.collect::<Result<_, _>>()?;
-    let own = present.iter().position(|(id, _)| writing.node == Some(NodeId(*id)));
-    let place = own.filter(|index| *index == 0 || i128::from(present[*index].1) >= SETTLED.as_millis() as i128);
+    let both = |row: super::sql::Row<'_>| Ok((NodeId(row.get(0)?), row.get(1)?));
+    let present: Vec<(NodeId, bool)> = select.query_map([SETTLED.as_secs_f64()], both)?.collect::<Result<_, _>>()?;
+    let own = present.iter().position(|(id, _)| writing.node == Some(*id));
+    let place = own.filter(|index| *index == 0 || present[*index].1);
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Ok((freed, place.map(|index| Place { index: number(index), nodes: number(present.len()) })))
 }
