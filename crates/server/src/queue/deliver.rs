@@ -17,7 +17,7 @@ use store::{Held, Job, Overdue, RecipientOutcome, SiteNote, Store, StoreError, T
 use tokio::sync::watch;
 
 use super::ahead::{Ahead, Begun};
-use super::in_flight::{InFlight, released};
+use super::in_flight::{InFlight, all_released};
 use super::limiter::{Changed, Limiter, Slot};
 use super::notes::Notes;
 use super::prepare::{Prepare, Unprepared};
@@ -132,8 +132,7 @@ impl Shared {
     /// Jobs that were claimed and are not attempted after all. It costs them nothing.
     pub(super) fn give_back(&self, jobs: impl IntoIterator<Item = Job>) {
         for job in jobs {
-            let outcomes = job.recipients.iter().map(|recipient| released(recipient.id)).collect();
-            self.records.hand_over(outcomes, None);
+            self.records.hand_over(all_released(&job), None);
         }
     }
 
@@ -160,7 +159,7 @@ impl Shared {
         if !suppressed.is_empty() {
             // The rest of a job that is told in part is due again by itself.
             if tried.waits_for.take().is_some() {
-                tried.outcomes.extend(wanted.recipients.iter().map(|recipient| released(recipient.id)));
+                tried.outcomes.extend(all_released(&wanted));
             }
             tried.outcomes.extend(suppressed);
         }
@@ -230,7 +229,7 @@ impl Shared {
         tracing::error!(%error, message_id = job.message_id, what, "cannot read what an attempt needs");
         if let StoreError::Unreachable(_) = error {
             tokio::time::sleep(STORE_PAUSE).await;
-            return job.recipients.iter().map(|recipient| released(recipient.id)).collect::<Vec<_>>().into();
+            return all_released(job).into();
         }
         let words = format!("{what} could not be read from the store");
         outcome::fault(job, &words, &self.schedule, Timestamp::now()).into()

@@ -44,6 +44,11 @@ impl InFlight {
     }
 }
 
+/// All recipients of a job, [`released`].
+pub(super) fn all_released(job: &Job) -> Vec<RecipientOutcome> {
+    job.recipients.iter().map(|recipient| released(recipient.id)).collect()
+}
+
 /// Not attempted after all: nothing is counted and nothing told.
 pub(super) fn released(recipient: RecipientId) -> RecipientOutcome {
     RecipientOutcome { recipient, state: NewState::Released, events: Vec::new() }

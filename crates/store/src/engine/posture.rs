@@ -13,7 +13,7 @@ use rusqlite::params;
 use serde_json::{Value, json};
 
 use super::event;
-use super::row::to_json;
+use super::row::{one_after_another, to_json};
 use super::sql::{Connection, OptionalExtension};
 use super::writer::Writing;
 use crate::posture::{Ending, Protected, Seen, Span, Way};
@@ -465,15 +465,7 @@ fn facts(now: Timestamp, key: &Key, sum: &Sum) -> Value {
 
 /// Every sending domain that has any count, by name. Goes from one to the next and over none of their rows.
 pub(super) fn domains(connection: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut select = connection.prepare_cached(NEXT_DOMAIN)?;
-    let mut found: Vec<String> = Vec::new();
-    loop {
-        let last = found.last().map_or("", String::as_str);
-        match select.query_row([last], |row| row.get(0)).optional()? {
-            Some(next) => found.push(next),
-            None => return Ok(found),
-        }
-    }
+    one_after_another(connection, NEXT_DOMAIN)
 }
 
 /// Deletes the oldest hour and the oldest day that ended before a time, of one sending domain after another until it is

@@ -9,7 +9,7 @@ use rusqlite::types::FromSql;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sql::Row;
+use super::sql::{Connection, OptionalExtension, Row};
 use crate::{Method, StoreError, Timestamp};
 
 /// The column's value.
@@ -83,6 +83,20 @@ fn source(word: &str) -> Option<Source> {
 
 pub(super) fn method(word: &str) -> Option<Method> {
     [Method::Http, Method::Smtp].into_iter().find(|method| method.as_str() == word)
+}
+
+/// Names in their order, found one after another by a statement that gives the first one after `?1`: it goes over none of
+/// the rows between them.
+pub(super) fn one_after_another(connection: &Connection, next: &str) -> Result<Vec<String>, StoreError> {
+    let mut select = connection.prepare_cached(next)?;
+    let mut found: Vec<String> = Vec::new();
+    loop {
+        let last = found.last().map_or("", String::as_str);
+        match select.query_row([last], |row| row.get(0)).optional()? {
+            Some(next) => found.push(next),
+            None => return Ok(found),
+        }
+    }
 }
 
 pub(super) fn damaged(what: &str) -> StoreError {

@@ -11,7 +11,7 @@ use rusqlite::params;
 
 use super::Engine;
 use super::known::ToldApart;
-use super::row::{get, number, time};
+use super::row::{get, number, one_after_another, time};
 use super::sql::{Connection, Error, OptionalExtension, Row};
 use super::writer::Writing;
 use crate::posture::Protected;
@@ -363,15 +363,7 @@ fn count(row: Row<'_>) -> Result<TrafficCount, StoreError> {
 
 /// Every sending domain that has any count, by name. Goes from one to the next and over none of their rows.
 fn domains(connection: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut select = connection.prepare_cached(NEXT_DOMAIN)?;
-    let mut found: Vec<String> = Vec::new();
-    loop {
-        let last = found.last().map_or("", String::as_str);
-        match select.query_row([last], |row| row.get(0)).optional()? {
-            Some(next) => found.push(next),
-            None => return Ok(found),
-        }
-    }
+    one_after_another(connection, NEXT_DOMAIN)
 }
 
 /// Deletes old parts until it is enough for one transaction; says whether there may be more.
